@@ -1,0 +1,1 @@
+"""What both clients share: parameters, results, errors. Nothing here waits or talks to anyone."""

@@ -1,0 +1,5 @@
+"""The egress process: the only door from a sandbox to the outside, and it leads to package indexes only.
+
+A process and a uid of its own; index credentials live here and nowhere else. Nothing of the engine is
+imported.
+"""

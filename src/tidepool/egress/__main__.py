@@ -1,0 +1,133 @@
+"""The egress process: `python -m tidepool.egress --control-fd N [--config-fd M] [--drop-to UID:GID]`.
+
+Reads the configuration, gives up every privilege, and only then touches the network. It never serves as root.
+`--read-config` instead prints the configuration blob for `--config-fd`; it holds secrets and goes to a pipe
+only.
+"""
+
+import argparse
+import asyncio
+import os
+import resource
+import socket
+import stat
+import sys
+from collections.abc import Mapping
+
+import anyio
+import msgspec
+
+from tidepool.egress.control import ControlServer
+from tidepool.egress.host import read_host
+from tidepool.egress.indexes import HostIndexes
+from tidepool.egress.packages import Packages
+from tidepool.egress.proxy import Proxy
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the process; returns its exit code."""
+    args = _arguments(argv)
+    if args.read_config:
+        return _print_config()
+    indexes = _configuration(args.config_fd)
+    packages = Packages(indexes)  # reads certificates: while that is still allowed
+    anyio.run(_load_everything)
+    if args.drop_to:
+        drop_to(*args.drop_to)
+    if 0 in (*os.getresuid(), *os.getresgid()):
+        sys.stderr.write(
+            "tidepool.egress: refuses to serve as root; start it as another user or give --drop-to\n"
+        )
+        return 2
+    _raise_file_limit()
+    asyncio.run(_serve(socket.socket(fileno=args.control_fd), packages, indexes))
+    return 0
+
+
+def drop_to(uid: int, gid: int) -> None:
+    """Becomes an ordinary user for good: all ids, no further groups; the capabilities go with them.
+
+    Raises:
+        PermissionError: Not started with the privilege to change ids.
+        RuntimeError: The way back is still open.
+    """
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    try:
+        os.setresuid(-1, 0, -1)
+    except PermissionError:
+        return
+    raise RuntimeError("privileges could not be given up; nothing is served")
+
+
+def log_line(record: Mapping[str, object]) -> None:
+    """One decision as one JSON line on standard error."""
+    sys.stderr.write(msgspec.json.encode(record).decode() + "\n")
+    sys.stderr.flush()
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tidepool.egress", description="Package mirror for sandboxes."
+    )
+    parser.add_argument("--control-fd", type=int, help="connected SOCK_SEQPACKET socket to the engine")
+    parser.add_argument(
+        "--config-fd", type=int, help="pipe with the blob of --read-config; read here when absent"
+    )
+    parser.add_argument("--drop-to", type=_ids, metavar="UID:GID", help="become this user after start")
+    parser.add_argument(
+        "--read-config", action="store_true", help="print the blob of this host and user, and end"
+    )
+    args = parser.parse_args(argv)
+    if args.control_fd is None and not args.read_config:
+        parser.error("--control-fd is missing")
+    return args
+
+
+def _ids(text: str) -> tuple[int, int]:
+    uid, _, gid = text.partition(":")
+    if not (uid.isdecimal() and gid.isdecimal() and int(uid) and int(gid)):
+        raise argparse.ArgumentTypeError("must be UID:GID, two numbers above 0")
+    return int(uid), int(gid)
+
+
+def _print_config() -> int:
+    if stat.S_ISCHR(os.fstat(1).st_mode):
+        sys.stderr.write("tidepool.egress: the blob holds secrets; standard output must be a pipe\n")
+        return 2
+    sys.stdout.buffer.write(read_host().encode())
+    sys.stdout.flush()
+    return 0
+
+
+def _configuration(fd: int | None) -> HostIndexes:
+    if fd is None:
+        return read_host()
+    with os.fdopen(fd, "rb") as pipe:
+        return HostIndexes.decode(pipe.read())
+
+
+async def _load_everything() -> None:
+    """Imports what asyncio, anyio and name resolution load at first use: later their files may be out of
+    reach."""
+    await asyncio.get_running_loop().getaddrinfo("localhost", 80)
+    await asyncio.to_thread("a.b".encode, "idna")
+    async with anyio.create_task_group() as group:
+        group.start_soon(anyio.sleep, 0)
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    async with server, await anyio.connect_tcp(*server.sockets[0].getsockname()):
+        return
+
+
+def _raise_file_limit() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _serve(sock: socket.socket, packages: Packages, indexes: HostIndexes) -> None:
+    await ControlServer(sock, Proxy(packages, log_line), indexes).run()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

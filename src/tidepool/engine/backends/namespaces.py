@@ -1,0 +1,225 @@
+"""The namespaces backend seen from the engine: starts the spawner, asks it for zygotes and sandboxes.
+
+This is the only place that speaks the spawner's protocol. Everything here runs unprivileged after `launch`.
+"""
+
+import array
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tidepool.engine import images
+from tidepool.engine.channel import Channel, close_all
+from tidepool.engine.errors import Fault, HostUnsupported, NoCapacity, SandboxLost, SetupFailed
+from tidepool.engine.kernel import caps, seccomp
+from tidepool.engine.spawner import protocol
+from tidepool.engine.spec import Limits
+
+READY_TIMEOUT_S = 30.0
+_SHM_BYTES = 64 << 20
+_WALLS = (
+    "user, mount, pid, net, ipc, uts and cgroup namespaces",
+    "own host uids",
+    "read-only image",
+    "no capabilities",
+    "no new privileges",
+    "landlock",
+    "seccomp",
+)
+"""In place for every sandbox, or it is not made: init answers ready only after each of them."""
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A spawner that has been started but not yet spoken to from an event loop."""
+
+    process: "subprocess.Popen[bytes]"
+    sock: socket.socket
+    python: str
+
+
+@dataclass(frozen=True)
+class Box:
+    """One isolated place to run things: its slot at the spawner and its init's socket."""
+
+    slot: int
+    control: socket.socket
+
+
+def launch(state_dir: Path, name: str) -> Launched:
+    """Compose the image and start the spawner; needs root, blocks for milliseconds (seconds the first time).
+
+    Raises:
+        HostUnsupported: This process is not root, or the host's layout cannot be used.
+    """
+    if os.geteuid() != 0:
+        raise HostUnsupported("sandboxes need root on this host so far: start the server with sudo")
+    image = images.compose(state_dir)
+    # Only ever a mount point, and only in the private mount namespaces of spawners.
+    work = state_dir / "work"
+    work.mkdir(exist_ok=True)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tidepool.engine.spawner", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
+            start_new_session=True,  # a Ctrl-C at the terminal must not kill it before it has cleaned up
+        )
+    start = protocol.Start(
+        name=name,
+        base=str(image.base),
+        usr=[str(path) for path in image.usr],
+        local=[str(path) for path in image.local],
+        layers=str(state_dir / "layers"),
+        work=str(work),
+        capabilities=sorted(caps.ROOT_INSIDE),
+        landlock=True,
+        debug=bool(os.environ.get("TIDEPOOL_DEBUG")),
+    )
+    filter_fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)
+    try:
+        os.write(filter_fd, seccomp.compile(os.uname().machine))
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [filter_fd]))]
+        ours.sendmsg([protocol.encode(start)], rights)
+    finally:
+        os.close(filter_fd)
+    return Launched(process, ours, image.python)
+
+
+class Backend:
+    """The spawner, from the event loop."""
+
+    def __init__(self, launched: Launched, on_death: Callable[[int, int], None]) -> None:
+        self._launched = launched
+        self._on_death = on_death
+        self._started: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._channel = Channel(launched.sock, self._on_event, self._on_lost)
+        self.enforced: tuple[str, ...] = ()
+        self.not_enforced: tuple[str, ...] = ()
+
+    async def ready(self) -> None:
+        """Wait until the spawner serves; then `enforced` is filled.
+
+        Raises:
+            HostUnsupported: It could not start; the message has its reason.
+        """
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            hello = await self._started
+        if "error" in hello:
+            raise HostUnsupported(f"the spawner could not start: {hello['error']}")
+        wanted = {"memory", "pids", "cpu"}
+        controllers = set(hello["controllers"])
+        base = (
+            "user, mount, pid, net, ipc, uts and cgroup namespaces",
+            "own host uids",
+            "read-only image",
+            "seccomp",
+        )
+        base += ("no capabilities", "no new privileges", "landlock")
+        limits = tuple(f"{name} limit (cgroup v{hello['cgroup_version']})" for name in sorted(controllers))
+        self.enforced = _WALLS + limits
+        self.not_enforced = tuple(
+            f"{name} limit: its control group is not writable" for name in sorted(wanted - controllers)
+        )
+
+    async def start_zygote(
+        self, layers: list[str], modules: list[str], pytest: bool
+    ) -> tuple[int, dict[str, Any]]:
+        """A zygote's number and what it could preload.
+
+        Raises:
+            SetupFailed: It did not come up.
+        """
+        message = {"op": "zygote", "layers": layers, "modules": modules, "pytest": pytest}
+        answer, _ = await self._call(message, timeout_s=120.0)
+        return int(answer["zygote"]), dict(answer["preload"])
+
+    async def create(self, zygote: int, limits: Limits) -> Box:
+        """One closed-off sandbox whose init is ready to serve.
+
+        Raises:
+            SetupFailed: A step failed; the message names it.
+            NoCapacity: The zygote has no free slice.
+        """
+        message = {
+            "op": "create",
+            "zygote": zygote,
+            "limits": _limits(limits),
+            "disk_bytes": limits.disk_bytes,
+            "shm_bytes": min(_SHM_BYTES, limits.memory_bytes // 4),
+            "hostname": "sandbox",
+            "env": {},
+        }
+        answer, fds = await self._call(message)
+        if len(fds) != 1:
+            close_all(fds)
+            raise SetupFailed("the spawner passed no control socket")
+        return Box(int(answer["slot"]), socket.socket(fileno=fds[0]))
+
+    async def limit(self, slot: int, limits: Limits) -> None:
+        """Change a sandbox's memory, pids and cpu limits."""
+        await self._call({"op": "limit", "slot": slot, "limits": _limits(limits)})
+
+    async def oom_kills(self, slot: int) -> int:
+        """How many processes of a sandbox the memory limit has killed so far; 0 when the sandbox is gone."""
+        try:
+            answer, _ = await self._call({"op": "counters", "slot": slot})
+        except SetupFailed:
+            return 0
+        return int(answer["oom_kills"])
+
+    async def listen(self, slot: int, port: int) -> socket.socket:
+        """A socket listening on 127.0.0.1:`port` inside a sandbox."""
+        _, fds = await self._call({"op": "listen", "slot": slot, "port": port})
+        return socket.socket(fileno=fds[0])
+
+    async def kill(self, slot: int) -> None:
+        """Kill a sandbox; returns when all its processes are verified dead."""
+        await self._call({"op": "kill", "slot": slot}, timeout_s=60.0)
+
+    async def end_zygote(self, zygote: int) -> None:
+        """End a zygote and all its sandboxes; returns when they are dead."""
+        await self._call({"op": "end_zygote", "zygote": zygote}, timeout_s=60.0)
+
+    async def close(self) -> None:
+        """End the spawner, which kills and removes everything it made; returns when it has."""
+        self._channel.close()
+        await asyncio.to_thread(self._launched.process.wait, 30)
+
+    async def _call(
+        self, message: dict[str, Any], timeout_s: float = 30.0
+    ) -> tuple[dict[str, Any], list[int]]:
+        try:
+            answer, fds = await self._channel.call(message, timeout_s=timeout_s)
+        except SandboxLost as error:
+            raise Fault(f"the spawner does not answer: {error}") from None
+        if "lost" in answer:
+            raise Fault(f"the spawner is gone: {answer['lost']}")
+        if "error" in answer:
+            close_all(fds)
+            kind = NoCapacity if "full" in answer["error"] else SetupFailed
+            raise kind(answer["error"])
+        return answer, fds
+
+    def _on_event(self, message: dict[str, Any]) -> None:
+        if message.get("id") == 0 and not self._started.done():
+            self._started.set_result(message)
+        elif "died" in message:
+            self._on_death(int(message["died"]), int(message["oom_kills"]))
+
+    def _on_lost(self, why: str) -> None:
+        if not self._started.done():
+            self._started.set_result({"error": why})
+
+
+def _limits(limits: Limits) -> dict[str, Any]:
+    return {"memory_bytes": limits.memory_bytes, "pids": limits.pids, "cpu": limits.cpu}

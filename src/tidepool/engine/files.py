@@ -1,0 +1,289 @@
+"""Files of one sandbox: opened inside by its init as its user, read and written here on descriptors that were checked.
+
+The host never resolves a path of a sandbox. A descriptor is used only when it is a regular file on the sandbox's own
+overlay or tmpfs: procfs and device files are refused (their reads can block or describe the host).
+"""
+
+import asyncio
+import errno
+import os
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tidepool.engine.channel import Channel, close_all
+from tidepool.engine.errors import (
+    AccessDenied,
+    Conflict,
+    InvalidSpec,
+    NoSpace,
+    NotFound,
+    Refused,
+    SandboxLost,
+)
+from tidepool.engine.guest import syscalls
+
+HOME = "/home/daytona"
+MAX_READ = 64 << 20
+_CHUNK = 1 << 18
+_INLINE = 1 << 16
+"""Up to this size a read or write is done on the loop: it is page cache, and a thread hop costs more."""
+_OWN_FILESYSTEMS = {0x794C7630, 0x01021994}
+"""OVERLAYFS_SUPER_MAGIC and TMPFS_MAGIC (statfs(2))."""
+_TIMEOUT_S = 60.0
+
+Answer = tuple[dict[str, Any], list[int]]
+"""What init said, and the descriptors it passed."""
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """One entry of a directory as seen inside the sandbox."""
+
+    path: str
+    """As it was asked for; in a listing, joined to the directory asked for."""
+    name: str
+    is_dir: bool
+    is_symlink: bool
+    size: int
+    """Bytes."""
+    mode: int
+    """Permission bits."""
+    modified_at: float
+    """Unix seconds."""
+    uid: int
+    gid: int
+
+
+class Download:
+    """An open file: its size and its content."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self._fd = fd
+        self.size = size
+        """Bytes at the time of opening; `chunks` never yields more."""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The content in pieces of at most 256 KiB.
+
+        Raises:
+            SandboxLost: The file became shorter while it was read: what was announced cannot be delivered.
+        """
+        left = self.size
+        while left:
+            wanted = min(_CHUNK, left)
+            data = (
+                os.read(self._fd, wanted)
+                if wanted <= _INLINE
+                else await asyncio.to_thread(os.read, self._fd, wanted)
+            )
+            if not data:
+                raise SandboxLost("the file was shortened while it was read")
+            left -= len(data)
+            yield data
+
+
+class Files:
+    """What one sandbox's user can do with files."""
+
+    def __init__(self, channel: Channel, uid: int, base: str = HOME) -> None:
+        self._channel = channel
+        self._who = {"uid": uid, "gid": uid, "base": base}
+
+    async def info(self, path: str) -> FileInfo:
+        """What stands at a path; a link is followed.
+
+        Raises:
+            NotFound, AccessDenied, InvalidSpec.
+        """
+        answer = await self._ask("info", path)
+        return _file_info(answer["entry"], path)
+
+    async def list(self, path: str, depth: int = 1) -> "list[FileInfo]":
+        """What is in a directory, `depth` levels down, sorted by name; links are not followed.
+
+        At most 20,000 entries.
+
+        Raises:
+            NotFound, AccessDenied, InvalidSpec: `path` is no directory, or depth is less than 1.
+        """
+        if depth < 1:
+            raise InvalidSpec(f"depth is {depth}; it must be at least 1")
+        found: list[FileInfo] = []
+        while True:
+            answer = await self._ask("list", path, depth=depth, skip=len(found))
+            entries = answer["entries"]
+            found += [_file_info(entry, os.path.join(path, entry["where"])) for entry in entries]
+            if not answer["more"] or not entries:
+                return found
+
+    async def make_folder(self, path: str, mode: int = 0o755) -> None:
+        """Make a directory and its parents; it may exist."""
+        await self._ask("mkdir", path, mode=mode)
+
+    async def delete(self, path: str, recursive: bool = False) -> None:
+        """Delete a file, a link, or with `recursive` a directory and all below.
+
+        Raises:
+            InvalidSpec: It is a directory and `recursive` is false.
+        """
+        answer = await self._ask("delete", path, recursive=recursive)
+        if answer.get("is_directory"):
+            raise InvalidSpec(f"{path} is a directory; ask for recursive to delete it with its content")
+
+    async def move(self, source: str, destination: str) -> None:
+        """Rename or move.
+
+        Raises:
+            Conflict: Something stands at the destination.
+        """
+        _check_path(destination)
+        answer = await self._ask("move", source, destination=destination)
+        if answer.get("exists"):
+            raise Conflict(f"{destination} exists already")
+
+    async def set_permissions(
+        self, path: str, mode: int | None = None, owner: str | None = None, group: str | None = None
+    ) -> None:
+        """Change mode bits, owner and group (names or numbers as inside)."""
+        await self._ask("permissions", path, mode=mode, owner=owner, group=group)
+
+    async def read(self, path: str) -> bytes:
+        """A whole file of at most 64 MiB.
+
+        Raises:
+            InvalidSpec: It is larger, or no regular file.
+        """
+        async with self.open_read(path) as download:
+            if download.size > MAX_READ:
+                raise InvalidSpec(f"{path} has {download.size} bytes; at most {MAX_READ} can be read at once")
+            return b"".join([chunk async for chunk in download.chunks()])
+
+    @asynccontextmanager
+    async def open_read(self, path: str) -> AsyncIterator[Download]:
+        """An open file, for reading piece by piece."""
+        fd = await self._open("open_read", path)
+        try:
+            yield Download(fd, os.fstat(fd).st_size)
+        finally:
+            os.close(fd)
+
+    async def write(self, path: str, data: bytes | AsyncIterator[bytes]) -> int:
+        """Write a file: parents are made, what was there is replaced. Returns how many bytes it now has.
+
+        Raises:
+            NoSpace: The sandbox's disk is full; what was written so far stays.
+        """
+        fd = await self._open("open_write", path)
+        try:
+            if isinstance(data, bytes):
+                return await _write_all(fd, data, path)
+            total = 0
+            async for chunk in data:
+                total += await _write_all(fd, chunk, path)
+            return total
+        finally:
+            os.close(fd)
+
+    async def _open(self, operation: str, path: str) -> int:
+        answer, fds = await self._call(operation, path, {})
+        if "not_regular" in answer:
+            close_all(fds)
+            raise InvalidSpec(f"{path} is a {_kind(answer['not_regular'])}, not a regular file")
+        if len(fds) != 1:
+            close_all(fds)
+            raise SandboxLost("the sandbox answered without the file")
+        if not _is_own_file(fds[0]):
+            close_all(fds)
+            raise InvalidSpec(f"{path} is not a file of the sandbox's own disk")
+        return fds[0]
+
+    async def _ask(self, operation: str, path: str, **more: Any) -> dict[str, Any]:
+        answer, fds = await self._call(operation, path, more)
+        close_all(fds)
+        return answer
+
+    async def _call(self, operation: str, path: str, more: dict[str, Any]) -> Answer:
+        _check_path(path)
+        message = {"op": operation, "path": path, **self._who, **more}
+        answer, fds = await self._channel.call(message, timeout_s=_TIMEOUT_S)
+        if "lost" in answer or "errno" in answer:
+            close_all(fds)
+            raise _error(answer, path)
+        return answer, fds
+
+
+def _check_path(path: str) -> None:
+    if not path or "\0" in path:
+        raise InvalidSpec("the path is empty" if not path else "the path contains a NUL byte")
+    if len(os.fsencode(path)) > 4096:
+        raise InvalidSpec("the path is longer than 4,096 bytes")
+
+
+def _error(answer: dict[str, Any], path: str) -> Exception:
+    """The exception for what the sandbox answered."""
+    if "lost" in answer:
+        return SandboxLost(str(answer["lost"]))
+    code = answer["errno"]
+    kinds: dict[int, tuple[type[Refused], str]] = {
+        errno.ENOENT: (NotFound, f"{path} does not exist"),
+        errno.EACCES: (AccessDenied, f"the sandbox's user may not access {path}"),
+        errno.EPERM: (AccessDenied, f"the sandbox's user may not change {path}"),
+        errno.EROFS: (AccessDenied, f"{path} is on a read-only filesystem"),
+        errno.EEXIST: (Conflict, f"{path} exists already"),
+        errno.ENOSPC: (NoSpace, f"the sandbox's disk is full: {path}"),
+        errno.EDQUOT: (NoSpace, f"the sandbox's disk is full: {path}"),
+    }
+    kind, text = kinds.get(
+        code, (InvalidSpec, f"{path}: {os.strerror(code) if isinstance(code, int) else code}")
+    )
+    return kind(text)
+
+
+def _kind(mode: Any) -> str:
+    names = {stat.S_IFDIR: "directory", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device"}
+    return names.get(mode, "special file")
+
+
+def _is_own_file(fd: int) -> bool:
+    """A regular file on an overlay or tmpfs: all a sandbox has mounted besides procfs and devpts."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        return False
+    return syscalls.filesystem_type(fd) in _OWN_FILESYSTEMS
+
+
+def _file_info(entry: dict[str, Any], path: str) -> FileInfo:
+    try:
+        mode = int(entry["mode"])
+        return FileInfo(
+            path=path,
+            name=str(entry["name"]),
+            is_dir=stat.S_ISDIR(mode),
+            is_symlink=bool(entry["link"]),
+            size=int(entry["size"]),
+            mode=stat.S_IMODE(mode),
+            modified_at=float(entry["mtime"]),
+            uid=int(entry["uid"]),
+            gid=int(entry["gid"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        raise SandboxLost("the sandbox sent a directory entry that is not valid") from None
+
+
+async def _write_all(fd: int, data: bytes, path: str) -> int:
+    try:
+        if len(data) <= _INLINE:
+            _write(fd, data)
+        else:
+            await asyncio.to_thread(_write, fd, data)
+    except OSError as error:
+        raise _error({"errno": error.errno}, path) from None
+    return len(data)
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

@@ -1,0 +1,165 @@
+"""From a fork of the zygote to the init (pid 1) of a sandbox: mounts, namespaces, identity, confinement.
+
+Every step here is taken while the process still belongs to the zygote's user namespace, which therefore owns the
+sandbox's mount, pid, network, ipc and uts namespaces: root inside, who lives in a user namespace below, can neither
+mount nor configure the network, whatever seccomp says. What init does afterwards is in `serve`.
+"""
+
+import fcntl
+import os
+import resource
+import socket
+import struct
+import traceback
+from typing import Any, NoReturn
+
+from tidepool.engine.guest import confine, frames, serve, syscalls
+
+MOUNT_POINT = "/mnt"
+"""Where the new root is put together; a directory of the zygote's own root."""
+
+MASKED_FILES = (
+    "kcore", "kallsyms", "keys", "key-users", "kmsg", "timer_list", "sched_debug", "slabinfo", "pagetypeinfo",
+    "interrupts", "softirqs", "diskstats", "vmallocinfo", "kpagecount", "kpageflags", "kpagecgroup", "sysrq-trigger",
+    "config.gz", "latency_stats", "timer_stats", "cmdline", "iomem", "ioports", "modules", "partitions", "swaps",
+    "zoneinfo", "buddyinfo", "locks", "bootconfig", "mdstat", "mtrr", "allocinfo", "dma",
+)  # fmt: skip
+MASKED_DIRECTORIES = (
+    "acpi",
+    "asound",
+    "bus",
+    "driver",
+    "fs",
+    "irq",
+    "scsi",
+    "sysvipc",
+    "tty",
+    "pressure",
+    "dynamic_debug",
+)
+# sysvipc only lists the sandbox's own ipc namespace, but nothing needs it; the rest describes the host.
+
+_SIOCGIFFLAGS = 0x8913
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
+
+
+def become(config: dict[str, Any], order: dict[str, Any], fds: list[int], asking: int) -> NoReturn:
+    """Turn this fresh fork into a sandbox's init and serve until the host closes the control socket.
+
+    `fds` are: the control socket, the mounts of /, /usr, /usr/local and /dev. `asking` is the socket to the zygote.
+    """
+    try:
+        control, mounts = _settle(fds, asking)
+        received = frames.receive(control)
+        if received is None:
+            os._exit(0)
+        go = received[0]
+        syscalls.unshare(
+            syscalls.CLONE_NEWNS
+            | syscalls.CLONE_NEWIPC
+            | syscalls.CLONE_NEWUTS
+            | syscalls.CLONE_NEWNET
+            | syscalls.CLONE_NEWCGROUP
+        )
+        _build_root(mounts, int(go["shm_bytes"]))
+        _loopback_up()
+        syscalls.sethostname(str(go["hostname"]))
+        _take_identity(8)
+        enforced = _confine(config)
+        frames.send(control, {"ev": "ready", "enforced": enforced})
+    except BaseException:
+        # Whatever went wrong before the sandbox was closed off: say it once to the host, run nothing.
+        _give_up()
+    serve.Server(control, go).serve()
+
+
+def _settle(fds: list[int], asking: int) -> tuple[socket.socket, list[int]]:
+    """Put the descriptors at 3 (control), 4 to 7 (mounts), 8 (asking) and close everything else."""
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in (*fds, asking)]
+    for number, fd in enumerate(high, start=3):
+        os.dup2(fd, number, inheritable=False)
+    syscalls.close_range(3 + len(high))
+    return socket.socket(fileno=3), [4, 5, 6, 7]
+
+
+def _give_up() -> NoReturn:
+    why = traceback.format_exc(limit=-3)
+    try:
+        frames.send(socket.socket(fileno=3), {"ev": "failed", "why": why[-4000:]})
+    finally:
+        os._exit(70)
+
+
+def _build_root(mounts: list[int], shm_bytes: int) -> None:
+    root, usr, local, dev = mounts
+    for mount_fd, target in ((root, ""), (usr, "/usr"), (local, "/usr/local"), (dev, "/dev")):
+        syscalls.move_mount(mount_fd, MOUNT_POINT + target)
+        os.close(mount_fd)
+    quiet = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    shm = f"size={shm_bytes},nr_inodes=16384,mode=1777"
+    syscalls.mount("shm", f"{MOUNT_POINT}/dev/shm", "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, shm)
+    pts = "newinstance,ptmxmode=0666,mode=0620"
+    syscalls.mount("devpts", f"{MOUNT_POINT}/dev/pts", "devpts", syscalls.MS_NOSUID | syscalls.MS_NOEXEC, pts)
+    syscalls.mount("proc", f"{MOUNT_POINT}/proc", "proc", quiet)
+    _mask_proc(f"{MOUNT_POINT}/proc", quiet)
+    os.chdir(MOUNT_POINT)
+    syscalls.pivot_root(".", ".")
+    syscalls.umount2(".")
+    os.chdir("/")
+
+
+def _mask_proc(proc: str, quiet: int) -> None:
+    for name in MASKED_FILES:
+        if os.path.exists(f"{proc}/{name}"):
+            syscalls.mount(f"{MOUNT_POINT}/dev/null", f"{proc}/{name}", "", syscalls.MS_BIND)
+    empty = "size=0,nr_inodes=2,mode=0555"
+    for name in MASKED_DIRECTORIES:
+        if os.path.isdir(f"{proc}/{name}"):
+            syscalls.mount("masked", f"{proc}/{name}", "tmpfs", quiet | syscalls.MS_RDONLY, empty)
+    # /proc/sys stays readable (programs ask it for limits) but is read-only for every uid.
+    syscalls.mount(f"{proc}/sys", f"{proc}/sys", "", syscalls.MS_BIND | syscalls.MS_REC)
+    again = syscalls.MS_BIND | syscalls.MS_REMOUNT | syscalls.MS_RDONLY
+    syscalls.mount("", f"{proc}/sys", "", again | quiet)
+
+
+def _loopback_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = struct.pack("16sH14x", b"lo", 0)
+        flags = struct.unpack("16sH14x", fcntl.ioctl(sock, _SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
+
+
+def _take_identity(asking: int) -> None:
+    """A user namespace of our own, mapped by the zygote; then root of it."""
+    syscalls.unshare(syscalls.CLONE_NEWUSER)
+    os.write(asking, b"m")
+    if os.read(asking, 1) != b"k":
+        raise OSError("the zygote did not write the id maps")
+    os.close(asking)
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
+def _confine(config: dict[str, Any]) -> dict[str, Any]:
+    os.umask(0o022)
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.close(null)
+    # 1, not 0: with 0 a piped core_pattern handler would still be started (core(5)).
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+    for limit in (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO):
+        resource.setrlimit(limit, (0, 0))
+    hard = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 65536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 1024 * 16), hard))
+    os.environ.clear()
+    enforced: dict[str, Any] = {"capabilities": True, "no_new_privs": True}
+    confine.drop_capabilities(frozenset(config["capabilities"]))
+    if config["landlock"]:
+        enforced |= confine.restrict_landlock()
+    confine.install_seccomp(config["seccomp"])
+    enforced["seccomp"] = True
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    return enforced

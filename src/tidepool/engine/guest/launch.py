@@ -1,0 +1,122 @@
+"""One run: decide whether it may be forked from the preloaded interpreter, then become it.
+
+`plan` runs in init before the fork, `start` in the child and never returns. A run that cannot be started ends with 126
+or 127 as a shell's would, and the host is told apart from its own exit code by a frame that comes first.
+"""
+
+import fcntl
+import os
+import resource
+import socket
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from tidepool.engine.guest import frames, run, syscalls, tests
+
+PYTHON = "/usr/local/bin/python3"
+OOM_SCORE_ADJ = 500
+"""Runs are killed before init when memory ends: init can then still say so."""
+
+
+@dataclass
+class Plan:
+    """How one run will be started."""
+
+    kind: str
+    basis: str
+    env: dict[str, str]
+    argv: list[str] = field(default_factory=list)
+
+
+def plan(message: dict[str, Any], base_env: dict[str, str]) -> Plan:
+    """The decision: fork or exec, with which environment and argument vector."""
+    env = base_env | dict(message["env"])
+    kind = str(message["kind"])
+    if kind == "exec":
+        return Plan(kind, "exec", env, list(message["argv"]))
+    cwd = str(message["cwd"])
+    place = os.path.dirname(os.path.join(cwd, message["path"])) if kind == "script" else cwd
+    if run.can_fork(env, base_env, place):
+        return Plan(kind, "fork", env)
+    return Plan(kind, "exec", env, _exec_argv(kind, message))
+
+
+def _exec_argv(kind: str, message: dict[str, Any]) -> list[str]:
+    """The same run through the real interpreter."""
+    if kind == "source":
+        return [PYTHON, "-u", "-", *message["argv"]]
+    if kind == "script":
+        return [PYTHON, "-u", message["path"], *message["argv"]]
+    bootstrap = "import sys; sys.path.append('/usr/lib/tidepool'); from tidepool.engine.guest import tests; "
+    return [PYTHON, "-c", bootstrap + f"tests.run_pytest({message['paths']!r}, 3)"]
+
+
+def start(chosen: Plan, message: dict[str, Any], fds: list[int], control: socket.socket) -> NoReturn:
+    """In the forked child: take the descriptors, the user, the place; then run."""
+    # Closed by exec: the way to say that there was none.
+    note = fcntl.fcntl(control, fcntl.F_DUPFD_CLOEXEC, 200)
+    try:
+        _prepare(message, fds, chosen, note)
+        if chosen.basis == "fork":
+            os.close(note)
+            _run_forked(chosen, message)
+        os.execvpe(chosen.argv[0], chosen.argv, chosen.env)
+    except OSError as error:
+        where = error.filename if error.filename is not None else (chosen.argv or [message["cwd"]])[0]
+        _refuse(
+            note,
+            message["id"],
+            f"{where}: {error.strerror}",
+            126 if isinstance(error, PermissionError) else 127,
+        )
+
+
+def _refuse(note: int, number: int, why: str, exit_code: int) -> NoReturn:
+    text = why.encode("utf-8", "surrogateescape")
+    os.write(2, text + b"\n")
+    frames.send(socket.socket(fileno=note), {"id": number, "refused": text.decode("utf-8", "replace")[:4000]})
+    os._exit(exit_code)
+
+
+def _prepare(message: dict[str, Any], fds: list[int], chosen: Plan, note: int) -> None:
+    os.setsid()
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    # Through high numbers first: one of the received descriptors may itself be 3.
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in fds]
+    if not message["stdin"]:
+        # Our own: a null device from the host would be an inode (and its locks) shared with other sandboxes.
+        high.insert(0, os.open("/dev/null", os.O_RDONLY))
+    if chosen.kind == "source" and chosen.basis == "exec":
+        high[0] = high[3]  # `python -` reads its program from stdin
+    for number, fd in enumerate(high):
+        os.dup2(fd, number, inheritable=True)
+    syscalls.close_range(len(high), note - 1)
+    syscalls.close_range(note + 1)
+    as_user(int(message["uid"]), int(message["gid"]))
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(OOM_SCORE_ADJ))
+    os.chdir(str(message["cwd"]))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
+
+
+def as_user(uid: int, gid: int) -> None:
+    """Become the sandbox's user for good: groups, ids, and dumpable again as a fresh process is."""
+    os.setgroups([gid])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+
+
+def _run_forked(chosen: Plan, message: dict[str, Any]) -> NoReturn:
+    os.environ.clear()
+    os.environ.update(chosen.env)
+    if chosen.kind == "source":
+        with os.fdopen(3, "rb") as file:
+            source = file.read()
+        run.run_source(source, ["-", *message["argv"]], "<stdin>")
+    if chosen.kind == "script":
+        with open(message["path"], "rb") as file:
+            source = file.read()
+        run.run_source(source, [message["path"], *message["argv"]], message["path"])
+    tests.run_pytest(list(message["paths"]), 3)

@@ -1,0 +1,110 @@
+"""The loop of a sandbox's init: start runs, reap, report their ends, open files as the sandbox's user.
+
+Requests come from the host over one socket and are answered in order of completion, by id. Output never passes through
+here: a run's stdin, stdout and stderr are descriptors that came with the request. The host trusts nothing said here.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+from typing import Any, NoReturn
+
+from tidepool.engine.guest import filesystem, frames, launch, tree
+
+_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
+
+
+class Server:
+    """Pid 1 of a sandbox, after it has been closed off."""
+
+    def __init__(self, control: socket.socket, go: dict[str, Any]) -> None:
+        self._control = control
+        self._env: dict[str, str] = dict(go["env"])
+        self._runs: dict[int, int] = {}
+        """Leader's pid to request id."""
+        self._kinds: dict[int, str] = {}
+        """Request id to how it was started: exec or fork."""
+
+    def serve(self) -> NoReturn:
+        """Until the host closes the socket; then the kernel ends every process of the sandbox with us."""
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_read, False)
+        os.set_blocking(wake_write, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        poller = select.poll()
+        poller.register(self._control, select.POLLIN)
+        poller.register(wake_read, select.POLLIN)
+        while True:
+            for fd, _ in poller.poll():
+                if fd == wake_read:
+                    os.read(wake_read, 512)
+                    self._reap()
+                else:
+                    self._on_request()
+
+    def _on_request(self) -> None:
+        received = frames.receive(self._control)
+        if received is None:
+            os._exit(0)
+        message, fds = received
+        try:
+            self._dispatch(message, fds)
+        except OSError as error:
+            self._reply(message["id"], {"errno": error.errno or 0, "why": str(error)})
+        finally:
+            frames.close_all(fds)
+
+    def _dispatch(self, message: dict[str, Any], fds: list[int]) -> None:
+        operation = message["op"]
+        if operation == "run":
+            self._run(message, fds)
+        elif operation == "kill":
+            self._reply(message["id"], {"killed": self._kill(int(message["run"]))})
+        elif operation == "env":
+            self._env.update(message["set"])
+            self._reply(message["id"], {})
+        else:
+            answer, opened = filesystem.perform(message)
+            self._reply(message["id"], answer, opened)
+
+    def _reply(self, number: int, answer: dict[str, Any], opened: int = -1) -> None:
+        try:
+            frames.send(self._control, {"id": number, **answer}, (opened,) if opened >= 0 else ())
+        except frames.BadFrame as error:
+            frames.send(self._control, {"id": number, "errno": 90, "why": str(error)})  # EMSGSIZE
+        finally:
+            if opened >= 0:
+                os.close(opened)
+
+    def _run(self, message: dict[str, Any], fds: list[int]) -> None:
+        plan = launch.plan(message, self._env)
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            for number in _RESTORED:
+                signal.signal(number, signal.SIG_DFL)
+            launch.start(plan, message, fds, self._control)
+        self._runs[pid] = message["id"]
+        self._kinds[message["id"]] = plan.basis
+
+    def _kill(self, run: int) -> int:
+        leaders = [pid for pid, number in self._runs.items() if number == run]
+        return tree.kill(leaders[0]) if leaders else 0
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            number = self._runs.pop(pid, None)
+            if number is None:
+                continue  # an orphan that was reparented to us
+            end = {"status": status, "max_rss": usage.ru_maxrss * 1024, "basis": self._kinds.pop(number)}
+            with contextlib.suppress(BrokenPipeError):
+                self._reply(number, {"end": end})

@@ -1,0 +1,174 @@
+"""Control groups, versions 1 and 2: limits, membership, counters (cgroups(7)).
+
+One `Tree` holds a parent group and a leaf per sandbox. On version 1 there is a directory per controller; the memory
+leaf stands under this process's own group so that limits set on us stay above it. On version 2 the parent stands at
+the hierarchy's root, because a group with processes cannot hand controllers to children. Nothing here waits.
+"""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+_V1_CONTROLLERS = ("memory", "pids", "cpu")
+_CPU_PERIOD_US = 100_000
+
+
+@dataclass(frozen=True)
+class GroupLimits:
+    """What a leaf may use."""
+
+    memory_bytes: int
+    pids: int
+    cpu: float
+    """Processors, as a share of time."""
+
+
+class Tree:
+    """A parent group with one leaf per sandbox, over every controller that could be made writable."""
+
+    def __init__(self, version: int, parents: dict[str, Path]) -> None:
+        self.version = version
+        self._parents = parents
+        """Controller name to parent directory; version 2 has all controllers at one directory."""
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """Which of memory, pids and cpu are enforced."""
+        return tuple(sorted(self._parents))
+
+    @classmethod
+    def create(cls, name: str, pids_max: int) -> "Tree":
+        """A tree named `name` for this process; `pids_max` bounds all leaves together.
+
+        Controllers that cannot be written are left out: read `controllers`.
+        """
+        unified = (ROOT / "cgroup.controllers").exists()
+        tree = cls(2, _create_v2(name)) if unified else cls(1, _create_v1(name))
+        if "pids" in tree._parents:
+            # Below pid_max, so that sandboxes together can never stop the host from forking.
+            _write(tree._parents["pids"] / "pids.max", str(pids_max))
+        return tree
+
+    def add(self, leaf: str, limits: GroupLimits) -> None:
+        """Make a leaf with these limits; it must not exist yet."""
+        for parent in self._directories():
+            (parent / leaf).mkdir()
+        self.limit(leaf, limits)
+
+    def limit(self, leaf: str, limits: GroupLimits) -> None:
+        """Set or change a leaf's limits."""
+        for controller, parent in self._parents.items():
+            for file, value in _settings(self.version, controller, limits):
+                _write(parent / leaf / file, value)
+
+    def attach(self, leaf: str, pid: int) -> None:
+        """Move one process (and what it forks from then on) into a leaf."""
+        for parent in self._directories():
+            _write(parent / leaf / "cgroup.procs", str(pid))
+
+    def oom_kills(self, leaf: str) -> int:
+        """How many processes of this leaf the memory limit has killed; 0 where memory is not enforced."""
+        parent = self._parents.get("memory")
+        if parent is None:
+            return 0
+        file = "memory.events" if self.version == 2 else "memory.oom_control"
+        counters = dict(line.split() for line in (parent / leaf / file).read_text().splitlines())
+        return int(counters.get("oom_kill", "0"))
+
+    def remove(self, leaf: str) -> bool:
+        """Remove a leaf; False while the kernel still counts a dying process in it."""
+        gone = True
+        for parent in self._directories():
+            try:
+                (parent / leaf).rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:
+                gone = False
+        return gone
+
+    def close(self) -> None:
+        """Remove the parents; leaves must be gone."""
+        for parent in self._directories():
+            with contextlib.suppress(FileNotFoundError):
+                parent.rmdir()
+
+    def _directories(self) -> list[Path]:
+        return sorted(set(self._parents.values()))
+
+
+def _settings(version: int, controller: str, limits: GroupLimits) -> list[tuple[str, str]]:
+    quota = max(1000, int(limits.cpu * _CPU_PERIOD_US))
+    table = {
+        (1, "memory"): [("memory.limit_in_bytes", str(limits.memory_bytes))],
+        (1, "pids"): [("pids.max", str(limits.pids))],
+        (1, "cpu"): [("cpu.cfs_period_us", str(_CPU_PERIOD_US)), ("cpu.cfs_quota_us", str(quota))],
+        (2, "memory"): [("memory.max", str(limits.memory_bytes)), ("memory.swap.max", "0")],
+        (2, "pids"): [("pids.max", str(limits.pids))],
+        (2, "cpu"): [("cpu.max", f"{quota} {_CPU_PERIOD_US}")],
+    }
+    return table[version, controller]
+
+
+def _create_v1(name: str) -> dict[str, Path]:
+    parents: dict[str, Path] = {}
+    for controller in _V1_CONTROLLERS:
+        mount = ROOT / controller
+        own = mount / own_group(controller).lstrip("/")
+        parent = (own if own.is_dir() else mount) / name
+        try:
+            parent.mkdir()
+            probe = {"memory": "memory.limit_in_bytes", "pids": "pids.max", "cpu": "cpu.cfs_quota_us"}[
+                controller
+            ]
+            if not (parent / probe).exists():
+                parent.rmdir()
+                continue
+        except OSError:
+            continue  # not mounted or not ours to write: reported as not enforced
+        parents[controller] = parent
+    return parents
+
+
+def _create_v2(name: str) -> dict[str, Path]:
+    parent = ROOT / name
+    wanted = set(_V1_CONTROLLERS) & set((ROOT / "cgroup.controllers").read_text().split())
+    usable: set[str] = set()
+    try:
+        parent.mkdir()
+    except OSError:
+        return {}
+    for controller in sorted(wanted):
+        with contextlib.suppress(OSError):
+            _write(ROOT / "cgroup.subtree_control", f"+{controller}")
+            _write(parent / "cgroup.subtree_control", f"+{controller}")
+            usable.add(controller)
+    if not usable:
+        parent.rmdir()
+    return dict.fromkeys(sorted(usable), parent)
+
+
+def own_group(controller: str) -> str:
+    """This process's group in a version 1 hierarchy, as /proc/self/cgroup names it; "/" when it is not listed."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        if controller in names.split(","):
+            return path
+    return "/"
+
+
+def _write(path: Path, value: str) -> None:
+    # A plain open and write: cgroup files want the whole value in one write(2).
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if path.name == "memory.swap.max":
+            return  # no swap accounting: then there is no swap to limit either
+        raise OSError(error.errno, f"{path.name}: {error.strerror}") from None
+    finally:
+        os.close(fd)

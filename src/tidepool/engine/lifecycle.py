@@ -1,0 +1,53 @@
+"""States of a sandbox and the events that move it: the table, and the only place that knows it.
+
+Pure: nothing here waits or touches the host.
+"""
+
+from enum import StrEnum
+
+from tidepool.engine.errors import WrongState
+
+
+class State(StrEnum):
+    """Where a sandbox is in its life, in Daytona's words."""
+
+    CREATING = "creating"
+    STARTED = "started"
+    DESTROYING = "destroying"
+    DESTROYED = "destroyed"
+    ERROR = "error"
+
+
+class Event(StrEnum):
+    """What can happen to a sandbox."""
+
+    READY = "ready"
+    DELETE = "delete"
+    GONE = "gone"
+    FAIL = "fail"
+
+
+TABLE: dict[tuple[State, Event], State] = {
+    (State.CREATING, Event.READY): State.STARTED,
+    (State.CREATING, Event.FAIL): State.ERROR,
+    (State.CREATING, Event.DELETE): State.DESTROYING,
+    (State.STARTED, Event.DELETE): State.DESTROYING,
+    (State.STARTED, Event.FAIL): State.ERROR,
+    (State.ERROR, Event.DELETE): State.DESTROYING,
+    (State.DESTROYING, Event.GONE): State.DESTROYED,
+}
+
+
+def after(state: State, event: Event) -> State:
+    """The state that follows.
+
+    Raises:
+        WrongState: The event is not possible in this state; the message lists the states that allow it.
+    """
+    try:
+        return TABLE[state, event]
+    except KeyError:
+        allowed = ", ".join(sorted(start.value for start, what in TABLE if what is event))
+        raise WrongState(
+            f"cannot {event.value} a sandbox that is {state.value}; allowed from: {allowed}"
+        ) from None

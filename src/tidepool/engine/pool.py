@@ -1,0 +1,188 @@
+"""Warm sandboxes: one line per tenant and dependency layer, each with its zygote and a few parked boxes.
+
+A parked box has default limits and no identity; taking one gives it both. A box is handed out once, never again.
+Refilling happens in the background, one box at a time per line.
+"""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from tidepool.engine.backends.namespaces import Backend, Box
+from tidepool.engine.channel import Channel
+from tidepool.engine.errors import Fault, NoCapacity, SetupFailed, TidepoolError
+from tidepool.engine.spec import Limits
+
+DEFAULT_LIMITS = Limits()
+_READY_TIMEOUT_S = 20.0
+_MAX_BOXES_PER_ZYGOTE = 1000
+
+Key = tuple[str, str]
+"""Tenant and layer."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One dependency layer as the pool needs it."""
+
+    name: str = ""
+    """Directory below the layers directory; empty for no dependencies."""
+    modules: tuple[str, ...] = ()
+    """Top-level modules worth preloading."""
+
+
+@dataclass
+class Warm:
+    """A box with its open channel."""
+
+    box: Box
+    channel: Channel
+    zygote: int
+
+
+@dataclass
+class Line:
+    """Everything kept warm for one key."""
+
+    layer: Layer
+    zygote: int | None = None
+    made: int = 0
+    parked: deque[Warm] = field(default_factory=deque)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    refill: asyncio.Task[None] | None = None
+    used_at: float = field(default_factory=time.monotonic)
+
+
+class Pool:
+    """All lines of one engine."""
+
+    def __init__(self, backend: Backend, size: int) -> None:
+        self._backend = backend
+        self._size = size
+        self._lines: dict[Key, Line] = {}
+        self._closed = False
+        self.hits = 0
+        self.misses = 0
+
+    async def take(self, tenant: str, layer: Layer, limits: Limits) -> Warm:
+        """A box with these limits: a parked one when there is one, else a new one.
+
+        Raises:
+            SetupFailed, NoCapacity, Fault.
+        """
+        line = self._lines.setdefault((tenant, layer.name), Line(layer))
+        line.used_at = time.monotonic()
+        same_disk = limits.disk_bytes == DEFAULT_LIMITS.disk_bytes
+        warm = self._pop(line) if same_disk else None
+        if warm is None:
+            self.misses += 1
+            warm = await self._make(line, limits)
+        else:
+            self.hits += 1
+            if limits != DEFAULT_LIMITS:
+                await self._backend.limit(warm.box.slot, limits)
+        self._refill(line)
+        return warm
+
+    async def warm(self, tenant: str, layer: Layer) -> None:
+        """Make a line's zygote and parked boxes ready before anyone asks."""
+        line = self._lines.setdefault((tenant, layer.name), Line(layer))
+        self._refill(line)
+        if line.refill is not None:
+            await asyncio.wait([line.refill])
+
+    async def trim(self, idle_s: float) -> None:
+        """Give up lines nobody has used for a while; sandboxes in use keep their zygote."""
+        for key, line in list(self._lines.items()):
+            if time.monotonic() - line.used_at > idle_s and line.parked and key[1]:
+                for warm in list(line.parked):
+                    await self._drop(warm)
+                line.parked.clear()
+
+    async def close(self) -> None:
+        """Stop refilling and let go of parked boxes; the spawner kills them with the rest."""
+        self._closed = True
+        tasks = [line.refill for line in self._lines.values() if line.refill is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for line in self._lines.values():
+            for warm in line.parked:
+                warm.channel.close()
+            line.parked.clear()
+
+    def _pop(self, line: Line) -> Warm | None:
+        while line.parked:
+            warm = line.parked.popleft()
+            if warm.channel.lost is None:
+                return warm
+        return None
+
+    def _refill(self, line: Line) -> None:
+        if self._closed or (line.refill is not None and not line.refill.done()):
+            return
+        if len(line.parked) < self._size:
+            line.refill = asyncio.get_running_loop().create_task(self._fill(line))
+
+    async def _fill(self, line: Line) -> None:
+        # A failure here is not lost: the next take finds no parked box, makes one itself and meets the same error.
+        with contextlib.suppress(TidepoolError):
+            while len(line.parked) < self._size:
+                line.parked.append(await self._make(line, DEFAULT_LIMITS))
+
+    async def _make(self, line: Line, limits: Limits) -> Warm:
+        try:
+            return await self._make_from(line, await self._zygote(line), limits)
+        except (NoCapacity, SetupFailed):
+            # The zygote may be full or dead: once more from a new one.
+            line.zygote = None
+            return await self._make_from(line, await self._zygote(line), limits)
+
+    async def _zygote(self, line: Line) -> int:
+        async with line.lock:
+            if line.zygote is None or line.made >= _MAX_BOXES_PER_ZYGOTE:
+                layers = [line.layer.name] if line.layer.name else []
+                modules = [name for name in line.layer.modules if name != "pytest"]
+                pytest = "pytest" in line.layer.modules
+                line.zygote, _ = await self._backend.start_zygote(layers, modules, pytest)
+                line.made = 0
+            line.made += 1
+            return line.zygote
+
+    async def _make_from(self, line: Line, zygote: int, limits: Limits) -> Warm:
+        box = await self._backend.create(zygote, limits)
+        ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def on_event(message: dict[str, object]) -> None:
+            if not ready.done():
+                ready.set_result("" if message.get("ev") == "ready" else f"{message.get('why') or message}")
+
+        def on_lost(why: str) -> None:
+            if not ready.done():
+                ready.set_result(why)
+
+        channel = Channel(_own(box.control), on_event, on_lost)
+        try:
+            async with asyncio.timeout(_READY_TIMEOUT_S):
+                why = await ready
+        except TimeoutError:
+            why = "its init did not become ready in time"
+        if why:
+            channel.close()
+            await self._backend.kill(box.slot)
+            raise SetupFailed(f"a sandbox could not be closed off: {why}")
+        return Warm(box, channel, zygote)
+
+    async def _drop(self, warm: Warm) -> None:
+        warm.channel.close()
+        with contextlib.suppress(Fault):
+            await self._backend.kill(warm.box.slot)
+
+
+def _own(sock: socket.socket) -> socket.socket:
+    sock.setblocking(False)
+    return sock

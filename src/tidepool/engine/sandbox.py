@@ -1,0 +1,243 @@
+"""One sandbox: its identity, its state, and what can be done in it.
+
+How it is made and taken away is in `engine` and `pool`. Every run's verdict is completed here, where the host can be
+asked what the guest cannot be trusted to say.
+"""
+
+import asyncio
+import contextlib
+import os
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from tidepool.engine import lifecycle
+from tidepool.engine.channel import Channel
+from tidepool.engine.errors import SandboxLost, WrongState
+from tidepool.engine.exec import Order, Outcome, Run, Sink
+from tidepool.engine.files import HOME, Files
+from tidepool.engine.lifecycle import Event, State
+from tidepool.engine.report import parse_report
+from tidepool.engine.result import ExecResult, TestReport, Verdict
+from tidepool.engine.spec import CodeRun, Command, SandboxSpec, TestRun
+
+_UIDS = {"daytona": 1000, "root": 0}
+_LOG_BYTES = 64 << 10
+_DEATH_NOTICE_S = 1.0
+_QUEUED_CHUNKS = 64
+_INTERPRETERS = {
+    "javascript": ("node", "-"),
+    "typescript": ("node", "--experimental-strip-types", "--input-type=module-typescript", "-"),
+}
+
+
+@dataclass
+class Host:
+    """What a sandbox may ask the host side for; the engine gives it."""
+
+    oom_kills: Callable[[], Awaitable[int]]
+    destroy: Callable[[str], Awaitable[None]]
+    """Kill the sandbox from outside, with the reason it had to be."""
+
+
+class Sandbox:
+    """A started sandbox; made by `Engine.create`."""
+
+    home = HOME
+    work_dir = HOME
+
+    def __init__(self, spec: SandboxSpec) -> None:
+        self.id = str(uuid.uuid4())
+        self.spec = spec
+        self.name = spec.name or self.id
+        self.labels = dict(spec.labels)
+        self.state = State.CREATING
+        self.error_reason: str | None = None
+        """Why it is in state error; None otherwise."""
+        self.created_at = self.updated_at = self.last_activity_at = datetime.now(UTC)
+        self.busy = 0
+        """Runs under way."""
+        self.log = bytearray()
+        """The newest 64 KiB of what its runs wrote."""
+        self._channel: Channel | None = None
+        self._files: Files | None = None
+        self._host: Host | None = None
+        self._oom_seen = 0
+        self._died: asyncio.Event = asyncio.Event()
+
+    # called by the engine
+
+    def attach(self, channel: Channel, host: Host) -> None:
+        """Give it the box it lives in; it is started from now on."""
+        self._channel, self._host = channel, host
+        self._files = Files(channel, _UIDS[self.spec.user])
+        self.happen(Event.READY)
+
+    def happen(self, event: Event) -> None:
+        """Move along the lifecycle's table."""
+        self.state = lifecycle.after(self.state, event)
+        self.updated_at = datetime.now(UTC)
+
+    def lose(self, reason: str) -> None:
+        """The box has died without being asked to."""
+        self._died.set()
+        if self.state is State.STARTED:
+            self.happen(Event.FAIL)
+            self.error_reason = reason
+
+    # what a user can do
+
+    @property
+    def files(self) -> Files:
+        """Its files.
+
+        Raises:
+            WrongState: It is not started.
+        """
+        self._need_started()
+        assert self._files is not None
+        self.touch()
+        return self._files
+
+    def touch(self) -> None:
+        """Note activity now."""
+        self.last_activity_at = datetime.now(UTC)
+
+    async def exec(self, command: Command) -> ExecResult:
+        """Run one command and wait for its end; however it ends is a result.
+
+        Raises:
+            WrongState: The sandbox is not started.
+            SandboxLost: The sandbox died before the command could be asked for.
+        """
+        return (await self._finish(_command_order(command, self.spec))).result
+
+    async def run_code(self, run: CodeRun) -> ExecResult:
+        """Run one program text; a Python text is forked from the preloaded interpreter where that cannot be told.
+
+        Raises:
+            WrongState, SandboxLost: As `exec`.
+        """
+        return (await self._finish(_code_order(run, self.spec))).result
+
+    async def run_tests(self, run: TestRun) -> TestReport:
+        """Run pytest and judge by its out-of-band report and exit code.
+
+        Raises:
+            WrongState, SandboxLost: As `exec`.
+        """
+        outcome = await self._finish(_tests_order(run, self.spec))
+        return parse_report(outcome.report, outcome.result)
+
+    async def stream(self, run: Command | CodeRun) -> AsyncIterator[tuple[str, bytes] | ExecResult]:
+        """Run something and yield its output as it comes, ("stdout" | "stderr", bytes), and last its result.
+
+        Closing the iterator kills the run. A reader that stops reading stops the run at a full pipe.
+        """
+        order = _command_order(run, self.spec) if isinstance(run, Command) else _code_order(run, self.spec)
+        queue: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue(_QUEUED_CHUNKS)
+
+        async def sink(name: str, data: bytes) -> None:
+            await queue.put((name, data))
+
+        task = asyncio.create_task(self._finish(order, sink))
+        task.add_done_callback(lambda _: _put_last(queue))
+        try:
+            while (item := await queue.get()) is not None:
+                yield item
+            yield (await task).result
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, SandboxLost):
+                await task
+
+    async def set_env(self, values: dict[str, str]) -> None:
+        """Change the environment of runs to come."""
+        assert self._channel is not None
+        await self._channel.call({"op": "env", "set": values})
+
+    # inside
+
+    def _need_started(self) -> None:
+        if self.state is not State.STARTED:
+            why = f" ({self.error_reason})" if self.error_reason else ""
+            raise WrongState(f"sandbox {self.name} is {self.state.value}{why}; it must be started")
+
+    async def _finish(self, order: Order, sink: Sink | None = None) -> Outcome:
+        self._need_started()
+        assert self._channel is not None
+        self.touch()
+        self.busy += 1
+        try:
+            outcome = await self._judge(await Run(self._channel, order, sink).finish())
+        finally:
+            self.busy -= 1
+            self.touch()
+        self._note(outcome.result)
+        return outcome
+
+    async def _judge(self, outcome: Outcome) -> Outcome:
+        """Complete the verdict with what the host knows."""
+        assert self._host is not None
+        result = outcome.result
+        if outcome.stuck:
+            await self._host.destroy("a run could not be ended at its deadline; the sandbox was killed")
+            return outcome
+        if result.verdict is Verdict.LOST:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DEATH_NOTICE_S):
+                    await self._died.wait()
+            memory = self.error_reason is not None and "memory" in self.error_reason
+            return (
+                replace(outcome, result=replace(result, verdict=Verdict.OUT_OF_MEMORY)) if memory else outcome
+            )
+        if result.exit_code == 0 or result.verdict is Verdict.TIMED_OUT:
+            return outcome
+        kills = await self._host.oom_kills()
+        if kills > self._oom_seen:
+            self._oom_seen = kills
+            return replace(outcome, result=replace(result, verdict=Verdict.OUT_OF_MEMORY))
+        return outcome
+
+    def _note(self, result: ExecResult) -> None:
+        self.log += result.output[-_LOG_BYTES:]
+        del self.log[:-_LOG_BYTES]
+
+
+def _put_last(queue: asyncio.Queue[tuple[str, bytes] | None]) -> None:
+    """End a stream even when its queue is full: the reader drains it, so the end fits soon."""
+    try:
+        queue.put_nowait(None)
+    except asyncio.QueueFull:
+        asyncio.get_running_loop().call_later(0.01, _put_last, queue)
+
+
+def _message(kind: str, spec: SandboxSpec, run: Command | CodeRun | TestRun) -> dict[str, Any]:
+    uid = _UIDS[spec.user]
+    cwd = os.path.join(HOME, run.cwd or "")
+    return {"kind": kind, "cwd": cwd, "env": dict(run.env), "uid": uid, "gid": uid}
+
+
+def _command_order(command: Command, spec: SandboxSpec) -> Order:
+    argv = ["/bin/sh", "-c", command.shell] if command.shell is not None else list(command.argv)
+    if argv[0] in ("python", "python3") and len(argv) > 1 and not argv[1].startswith("-"):
+        message = {**_message("script", spec, command), "path": argv[1], "argv": argv[2:]}
+    else:
+        message = {**_message("exec", spec, command), "argv": argv}
+    return Order(message, command.stdin, command.timeout_s, command.max_output_bytes)
+
+
+def _code_order(run: CodeRun, spec: SandboxSpec) -> Order:
+    code = run.code.encode("utf-8", "surrogatepass")
+    if run.language == "python":
+        message = {**_message("source", spec, run), "argv": list(run.argv)}
+        return Order(message, run.stdin, run.timeout_s, run.max_output_bytes, source=code)
+    message = {**_message("exec", spec, run), "argv": [*_INTERPRETERS[run.language], *run.argv]}
+    return Order(message, code, run.timeout_s, run.max_output_bytes)
+
+
+def _tests_order(run: TestRun, spec: SandboxSpec) -> Order:
+    message = {**_message("pytest", spec, run), "paths": list(run.paths)}
+    return Order(message, b"", run.timeout_s, run.max_output_bytes, report=True)

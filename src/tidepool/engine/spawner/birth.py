@@ -1,0 +1,123 @@
+"""Starting a zygote: from a fork of the spawner to an unprivileged interpreter inside its own namespaces.
+
+Two processes come of it. The keeper, our direct child, is pid 1 of a pid namespace of its own and only waits; the
+zygote is pid 1 of one below, which belongs to its own user namespace (it must be allowed to enter it again after each
+fork, setns(2)). The kernel kills the keeper when the spawner ends and everything below with the keeper, whatever the
+zygote does; the keeper's pidfd therefore speaks for all of it.
+"""
+
+import os
+import signal
+import socket
+from typing import NoReturn
+
+from tidepool.engine.guest import syscalls
+from tidepool.engine.kernel import idmap
+
+_PYTHON = "/usr/local/bin/python3"
+_START = (
+    "import sys; sys.path.append('/usr/lib/tidepool'); from tidepool.engine.guest.zygote import main; main()"
+)
+ENVIRONMENT = {
+    "PATH": "/home/daytona/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/home/daytona",
+    "USER": "daytona",
+    "LOGNAME": "daytona",
+    "SHELL": "/bin/sh",
+    "LANG": "C.UTF-8",
+}
+"""Of the zygote and of every run, before the sandbox's own; nothing comes from the host's environment."""
+_SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_NAMESPACES = (
+    syscalls.CLONE_NEWUSER
+    | syscalls.CLONE_NEWNS
+    | syscalls.CLONE_NEWNET
+    | syscalls.CLONE_NEWIPC
+    | syscalls.CLONE_NEWUTS
+    | syscalls.CLONE_NEWCGROUP
+)
+
+
+def start(
+    mount_fds: tuple[int, int, int, int], first_id: int, count: int, debug: bool
+) -> tuple[int, socket.socket]:
+    """Fork a zygote whose ids are `count` host ids from `first_id`; returns its keeper's pidfd and our control socket.
+
+    The mounts are those of /, /usr, /usr/local and /dev; they are closed here.
+
+    Raises:
+        OSError: A step before the interpreter's start failed.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWPID)
+        pid = os.fork()
+        if pid == 0:
+            _become(mount_fds, theirs, debug)
+        pidfd = os.pidfd_open(pid)
+        syscalls.setns(home, syscalls.CLONE_NEWPID)
+    finally:
+        os.close(home)
+        theirs.close()
+        for fd in mount_fds:
+            os.close(fd)
+    answer = ours.recv(4096)
+    if answer != b"map":
+        os.waitpid(pid, 0)
+        os.close(pidfd)
+        ours.close()
+        raise OSError(f"the zygote could not be started: {answer.decode('utf-8', 'replace') or 'it died'}")
+    idmap.write_maps(pid, [(0, first_id, count)])
+    ours.send(b"go")
+    return pidfd, ours
+
+
+def _become(mount_fds: tuple[int, int, int, int], control: socket.socket, debug: bool) -> NoReturn:
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        for mount_fd, target in zip(mount_fds, ("t", "t/usr", "t/usr/local", "t/dev"), strict=True):
+            syscalls.move_mount(mount_fd, target)
+        quiet = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+        syscalls.mount("proc", "t/proc", "proc", quiet)
+        os.chdir("t")
+        syscalls.pivot_root(".", ".")
+        syscalls.umount2(".")
+        os.chdir("/")
+        syscalls.unshare(_NAMESPACES)
+        control.send(b"map")
+        if control.recv(16) != b"go":
+            os._exit(0)
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        # After the ids: a change of credentials would clear it (prctl(2)).
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        syscalls.unshare(syscalls.CLONE_NEWPID)
+        zygote = os.fork()
+        if zygote:
+            _keep(zygote)
+        syscalls.mount("proc", "/proc", "proc", quiet)
+        _redirect(control, debug)
+        os.execve(_PYTHON, [_PYTHON, "-c", _START], ENVIRONMENT | _SINGLE_THREADED)
+    except BaseException as error:
+        control.send(f"{type(error).__name__}: {error}".encode()[:4000])
+        os._exit(70)
+
+
+def _keep(zygote: int) -> NoReturn:
+    """The keeper's whole life."""
+    syscalls.close_range(0)
+    os.waitpid(zygote, 0)
+    os._exit(0)
+
+
+def _redirect(control: socket.socket, debug: bool) -> None:
+    os.dup2(control.fileno(), 3)
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in (0, 1) if debug else (0, 1, 2):
+        os.dup2(null, number)
+    syscalls.close_range(4)
+    os.set_inheritable(3, True)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)

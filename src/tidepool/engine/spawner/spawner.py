@@ -1,0 +1,374 @@
+"""The spawner's loop and its books: zygotes, slots, slices; each request answered when it is really done.
+
+Rules of the room: nothing here blocks on a sandbox. A zygote is only waited for through its socket or its pidfd. A
+slice of ids is used again only after the pidfd of the init that had it has shown that its whole pid namespace is dead.
+"""
+
+import array
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from tidepool.engine.guest import frames
+from tidepool.engine.kernel import cgroups, net, pidfd
+from tidepool.engine.spawner import birth, protocol, trees
+
+_SWEEP_S = 0.02
+
+
+@dataclass
+class Zygote:
+    """One zygote: its process, its block of ids, its free slices."""
+
+    number: int
+    block: int
+    lock: socket.socket
+    """Holds the block against other spawners of this host."""
+    pidfd: int
+    control: socket.socket
+    layers: list[str]
+    request: int
+    free: list[int] = field(default_factory=lambda: list(range(protocol.SLICES - 1, 0, -1)))
+    ready: bool = False
+    ending: int | None = None
+    """Request to answer once it and its sandboxes are dead."""
+
+    @property
+    def first_id(self) -> int:
+        """First host id of the block; slice 0 is the zygote's own."""
+        return protocol.FIRST_BLOCK_UID + self.block * protocol.BLOCK
+
+
+@dataclass
+class Slot:
+    """One sandbox."""
+
+    number: int
+    zygote: Zygote
+    slice: int
+    request: protocol.Create
+    control: socket.socket | None
+    """Our end until it is handed over."""
+    pidfd: int = -1
+    kill_request: int | None = None
+    dead: bool = False
+
+    @property
+    def leaf(self) -> str:
+        """Name of its control group."""
+        return f"s{self.number}"
+
+
+class Spawner:
+    """All state of the one privileged process."""
+
+    def __init__(self, engine: socket.socket, start: protocol.Start, seccomp_fd: int) -> None:
+        self._engine = engine
+        self._start = start
+        self._seccomp_fd = seccomp_fd
+        self._selector = selectors.DefaultSelector()
+        self._trees = trees.Trees(start)
+        self._groups = cgroups.Tree.create(start.name, _pids_max())
+        self._zygotes: dict[int, Zygote] = {}
+        self._slots: dict[int, Slot] = {}
+        self._next = 1
+        self._to_remove: list[str] = []
+        """Control groups whose last process is still being counted."""
+        self._running = True
+
+    def serve(self) -> None:
+        """Until the engine closes its socket; then everything is killed and removed."""
+        self._trees.prepare()
+        self._watch(self._engine, self._on_engine)
+        self._answer(0, {"controllers": self._groups.controllers, "cgroup_version": self._groups.version})
+        try:
+            while self._running:
+                timeout = _SWEEP_S if self._to_remove else None
+                for key, _ in self._selector.select(timeout):
+                    key.data()
+                self._sweep()
+        finally:
+            self._end()
+
+    def _watch(self, source: Any, handler: Callable[[], None]) -> None:
+        self._selector.register(source, selectors.EVENT_READ, handler)
+
+    # requests
+
+    def _on_engine(self) -> None:
+        data, ancillary, _, _ = self._engine.recvmsg(frames.MAX_FRAME, 64)
+        _close_passed(ancillary)
+        if not data:
+            self._running = False
+            return
+        try:
+            request = protocol.decode_request(data)
+        except msgspec.MsgspecError as error:
+            self._answer(-1, {"error": f"a request does not fit: {error}"})
+            return
+        try:
+            self._handlers[type(request)](self, request)
+        except (OSError, LookupError, ValueError) as error:
+            self._answer(request.id, {"error": f"{type(request).__name__}: {error}"})
+
+    def _answer(self, number: int, answer: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        with contextlib.suppress(BrokenPipeError):  # the engine is gone: the loop will see it
+            self._engine.sendmsg([protocol.encode({"id": number, **answer})], rights, socket.MSG_NOSIGNAL)
+
+    def _start_zygote(self, request: protocol.Zygote) -> None:
+        block, lock = _claim_block({zygote.block for zygote in self._zygotes.values()})
+        number = self._number()
+        first_id = protocol.FIRST_BLOCK_UID + block * protocol.BLOCK
+        try:
+            lowers = self._trees.lowers(f"i/{number}-0", first_id, request.layers)
+            mounts = (*self._trees.zygote_mounts(lowers), self._trees.devices())
+            fd, control = birth.start(mounts, first_id, protocol.BLOCK, self._start.debug)
+        except OSError:
+            self._trees.remove(f"i/{number}-0")
+            lock.close()
+            raise
+        zygote = Zygote(number, block, lock, fd, control, request.layers, request.id)
+        self._zygotes[number] = zygote
+        config = {
+            "modules": request.modules,
+            "pytest": request.pytest,
+            "capabilities": self._start.capabilities,
+            "landlock": self._start.landlock,
+        }
+        frames.send(control, config, (self._seccomp_fd,))
+        self._watch(control, lambda: self._on_zygote(zygote))
+        self._watch(fd, lambda: self._on_zygote_death(zygote))
+
+    def _create(self, request: protocol.Create) -> None:
+        zygote = self._zygotes[request.zygote]
+        if not zygote.ready or zygote.ending is not None or not zygote.free:
+            raise ValueError("zygote is full or not ready")
+        slot = Slot(self._number(), zygote, zygote.free.pop(), request, None)
+        first_id = zygote.first_id + slot.slice * protocol.SLICE
+        try:
+            limits = request.limits
+            self._groups.add(slot.leaf, cgroups.GroupLimits(limits.memory_bytes, limits.pids, limits.cpu))
+            lowers = self._trees.lowers(f"i/{zygote.number}-{slot.slice}", first_id, zygote.layers)
+            mounts = self._trees.sandbox_mounts(f"s/{slot.number}", lowers, first_id, request.disk_bytes)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            fds = (theirs.fileno(), *mounts, self._trees.devices())
+            frames.send(zygote.control, {"op": "fork", "slot": slot.number, "slice": slot.slice}, fds)
+            theirs.close()
+            frames.close_all(list(fds[1:]))
+        except OSError:
+            self._release(slot)
+            raise
+        slot.control = ours
+        self._slots[slot.number] = slot
+
+    def _limit(self, request: protocol.Limit) -> None:
+        limits = request.limits
+        leaf = self._slots[request.slot].leaf
+        self._groups.limit(leaf, cgroups.GroupLimits(limits.memory_bytes, limits.pids, limits.cpu))
+        self._answer(request.id, {})
+
+    def _counters(self, request: protocol.Counters) -> None:
+        self._answer(request.id, {"oom_kills": self._groups.oom_kills(self._slots[request.slot].leaf)})
+
+    def _listen(self, request: protocol.Listen) -> None:
+        listener = net.listener_inside(self._slots[request.slot].pidfd, request.port)
+        with listener:
+            self._answer(request.id, {}, (listener.fileno(),))
+
+    def _kill(self, request: protocol.Kill) -> None:
+        slot = self._slots.get(request.slot)
+        if slot is None or slot.dead:
+            self._answer(request.id, {})
+            return
+        slot.kill_request = request.id
+        if slot.pidfd >= 0:
+            pidfd.kill(slot.pidfd)
+        elif slot.control is not None:
+            slot.control.close()  # not forked yet: it will find its socket closed and exit
+
+    def _end_zygote(self, request: protocol.EndZygote) -> None:
+        zygote = self._zygotes[request.zygote]
+        zygote.ending = request.id
+        pidfd.kill(zygote.pidfd)
+
+    _handlers: dict[type, Callable[["Spawner", Any], None]] = {  # noqa: RUF012 -- a dispatch table, never changed
+        protocol.Zygote: _start_zygote,
+        protocol.Create: _create,
+        protocol.Limit: _limit,
+        protocol.Counters: _counters,
+        protocol.Listen: _listen,
+        protocol.Kill: _kill,
+        protocol.EndZygote: _end_zygote,
+    }
+
+    # what zygotes and sandboxes do
+
+    def _on_zygote(self, zygote: Zygote) -> None:
+        try:
+            received = frames.receive(zygote.control)
+        except (frames.BadFrame, OSError):
+            received = None
+        if received is None:
+            self._selector.unregister(zygote.control)
+            pidfd.kill(zygote.pidfd)
+            return
+        message, fds = received
+        event = message.get("ev")
+        if event == "ready" and not zygote.ready:
+            zygote.ready = True
+            report = {key: message.get(key) for key in ("loaded", "failed", "refused")}
+            self._answer(zygote.request, {"zygote": zygote.number, "preload": report})
+        slot = self._slots.get(message["slot"]) if isinstance(message.get("slot"), int) else None
+        if slot is not None and slot.zygote is zygote and slot.pidfd < 0:
+            if event == "forked" and len(fds) == 1:
+                self._on_forked(slot, fds.pop())
+            elif event == "failed":
+                self._answer(slot.request.id, {"error": f"fork: {str(message.get('why'))[:300]}"})
+                self._bury(slot)
+        frames.close_all(fds)
+
+    def _on_forked(self, slot: Slot, fd: int) -> None:
+        slot.pidfd = fd
+        self._watch(fd, lambda: self._on_death(slot))
+        try:
+            self._groups.attach(slot.leaf, pidfd.pid_of(fd))
+            assert slot.control is not None
+            request = slot.request
+            env = birth.ENVIRONMENT | request.env
+            go = {"hostname": request.hostname, "shm_bytes": request.shm_bytes, "env": env}
+            frames.send(slot.control, go)
+        except (OSError, AssertionError) as error:
+            # Not in its control group: it must not run.
+            pidfd.kill(fd)
+            self._answer(slot.request.id, {"error": f"control group: {error}"})
+            return
+        self._answer(slot.request.id, {"slot": slot.number}, (slot.control.fileno(),))
+        slot.control.close()
+        slot.control = None
+
+    def _on_death(self, slot: Slot) -> None:
+        if slot.dead or not pidfd.is_dead(slot.pidfd):
+            return
+        self._selector.unregister(slot.pidfd)
+        self._bury(slot)
+
+    def _bury(self, slot: Slot) -> None:
+        slot.dead = True
+        self._slots.pop(slot.number, None)
+        oom_kills = self._groups.oom_kills(slot.leaf)
+        if slot.pidfd >= 0:
+            pidfd.close(slot.pidfd)
+        if slot.control is not None:
+            slot.control.close()
+        self._release(slot)
+        if slot.kill_request is not None:
+            self._answer(slot.kill_request, {})
+        else:
+            self._answer(-2, {"died": slot.number, "oom_kills": oom_kills})
+
+    def _release(self, slot: Slot) -> None:
+        self._trees.remove(f"s/{slot.number}")
+        if not self._groups.remove(slot.leaf):
+            self._to_remove.append(slot.leaf)
+        slot.zygote.free.append(slot.slice)
+
+    def _on_zygote_death(self, zygote: Zygote) -> None:
+        """A zygote is pid 1 of the namespace all its sandboxes are in: when it is dead, so are they."""
+        self._selector.unregister(zygote.pidfd)
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(zygote.control)
+        for slot in [slot for slot in self._slots.values() if slot.zygote is zygote]:
+            if slot.pidfd >= 0:
+                self._selector.unregister(slot.pidfd)
+            self._bury(slot)
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, zygote.pidfd, os.WEXITED)
+        for number in range(protocol.SLICES):
+            self._trees.remove(f"i/{zygote.number}-{number}")
+            self._trees.forget_ids(zygote.first_id + number * protocol.SLICE)
+        del self._zygotes[zygote.number]
+        pidfd.close(zygote.pidfd)
+        zygote.control.close()
+        zygote.lock.close()
+        if zygote.ending is not None:
+            self._answer(zygote.ending, {})
+        elif not zygote.ready:
+            self._answer(zygote.request, {"error": "the zygote died while it preloaded"})
+        else:
+            self._answer(-2, {"zygote_died": zygote.number})
+
+    # ends
+
+    def _sweep(self) -> None:
+        self._to_remove = [leaf for leaf in self._to_remove if not self._groups.remove(leaf)]
+
+    def _end(self) -> None:
+        for zygote in list(self._zygotes.values()):
+            pidfd.kill(zygote.pidfd)
+        for zygote in list(self._zygotes.values()):
+            os.waitid(os.P_PIDFD, zygote.pidfd, os.WEXITED)
+            zygote.ending = None
+            self._on_zygote_death(zygote)
+        deadline = time.monotonic() + 5
+        while self._to_remove and time.monotonic() < deadline:
+            self._sweep()
+            time.sleep(0.005)
+        self._groups.close()
+
+    def _number(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+
+def _pids_max() -> int:
+    """For all sandboxes together: three quarters of what the host has."""
+    with open("/proc/sys/kernel/pid_max") as file:
+        return int(file.read()) * 3 // 4
+
+
+def _claim_block(own: set[int]) -> tuple[int, socket.socket]:
+    """A block of ids no other spawner of this host uses: an abstract socket's name is the lock, freed with us."""
+    for block in range(protocol.BLOCKS):
+        if block in own:
+            continue
+        lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            lock.bind(f"\0tidepool-ids-{block}")
+        except OSError:
+            lock.close()
+            continue
+        return block, lock
+    raise ValueError("all blocks of ids are in use")
+
+
+def _close_passed(ancillary: list[tuple[int, int, bytes]]) -> None:
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers = array.array("i")
+            numbers.frombytes(payload[: len(payload) - len(payload) % numbers.itemsize])
+            frames.close_all(list(numbers))
+
+
+def main(fd: int) -> None:
+    """Read the start message from the engine's socket and serve."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the engine ends us by closing its socket
+    engine = socket.socket(fileno=fd)
+    data, ancillary, _, _ = engine.recvmsg(frames.MAX_FRAME, socket.CMSG_SPACE(4))
+    start = protocol.decode_start(data)
+    numbers = array.array("i", ancillary[0][2])
+    try:
+        Spawner(engine, start, numbers[0]).serve()
+    except OSError as error:
+        engine.send(protocol.encode({"id": 0, "error": str(error)}))
+        sys.exit(70)

@@ -1,0 +1,213 @@
+"""What is asked of the engine: frozen, and valid once constructed.
+
+How it ended is in `result`. Whoever holds a spec may rely on every field being within its documented range.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from tidepool.engine.errors import InvalidSpec
+
+Network = Literal["none", "packages"]
+Language = Literal["python", "javascript", "typescript"]
+
+NETWORKS: tuple[Network, ...] = ("none", "packages")
+LANGUAGES: tuple[Language, ...] = ("python", "javascript", "typescript")
+MIB = 1 << 20
+GIB = 1 << 30
+
+# Names appear in cgroup and directory names and in URLs: a strict grammar here keeps every later use inert.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}\Z")
+_MAX_ENV_BYTES = 128 * 1024
+_MAX_COMMAND_BYTES = 1 << 20
+_NO_MAPPING: Mapping[str, str] = MappingProxyType({})
+
+
+def _check_text(what: str, text: str, limit: int) -> None:
+    if "\0" in text:
+        raise InvalidSpec(f"{what} contains a NUL byte; remove it")
+    if len(text.encode("utf-8", "surrogateescape")) > limit:
+        raise InvalidSpec(f"{what} is longer than {limit} bytes")
+
+
+def _check_env(env: Mapping[str, str]) -> None:
+    total = 0
+    for key, value in env.items():
+        if not _ENV_KEY.match(key):
+            raise InvalidSpec(f"env key {key[:80]!r} is not an identifier ([A-Za-z_][A-Za-z0-9_]*)")
+        _check_text(f"env value of {key}", value, _MAX_ENV_BYTES)
+        total += len(key) + len(value)
+    if total > _MAX_ENV_BYTES:
+        raise InvalidSpec(f"env is {total} bytes in all; at most {_MAX_ENV_BYTES} are allowed")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one sandbox may use.
+
+    Raises:
+        InvalidSpec: A value is outside its range.
+    """
+
+    cpu: float = 1.0
+    """Processors, as a share of time (0.05 to 64)."""
+    memory_bytes: int = GIB
+    """All memory of all processes incl. the files in it (64 MiB to 1 TiB)."""
+    disk_bytes: int = 640 * MIB
+    """Writable files. They live in memory: always below `memory_bytes`, so a full disk is ENOSPC, never a kill."""
+    pids: int = 512
+    """Processes and threads (8 to 8,192)."""
+
+    def __post_init__(self) -> None:
+        if not 0.05 <= self.cpu <= 64:
+            raise InvalidSpec(f"cpu is {self.cpu}; allowed is 0.05 to 64")
+        if not 64 * MIB <= self.memory_bytes <= 1024 * GIB:
+            raise InvalidSpec(f"memory is {self.memory_bytes} bytes; allowed is 64 MiB to 1 TiB")
+        if not 8 <= self.pids <= 8192:
+            raise InvalidSpec(f"pids is {self.pids}; allowed is 8 to 8,192")
+        if not self.disk_bytes >= MIB:
+            raise InvalidSpec(f"disk is {self.disk_bytes} bytes; at least 1 MiB is needed")
+        if self.disk_bytes > self.memory_bytes * 3 // 4:
+            object.__setattr__(self, "disk_bytes", self.memory_bytes * 3 // 4)
+
+
+@dataclass(frozen=True)
+class SandboxSpec:
+    """One sandbox to be made.
+
+    Raises:
+        InvalidSpec: A field is wrong.
+    """
+
+    tenant: str = "local"
+    """Who owns it: an API key's owner or the local user. Never seen across tenants."""
+    name: str | None = None
+    """Unique per tenant; the id when None."""
+    dependencies: tuple[str, ...] = ()
+    """PEP 508 requirement lines; they become a cached read-only layer."""
+    env: Mapping[str, str] = field(default_factory=lambda: _NO_MAPPING)
+    labels: Mapping[str, str] = field(default_factory=lambda: _NO_MAPPING)
+    user: Literal["daytona", "root"] = "daytona"
+    """Who commands run as inside; root inside is an unprivileged uid outside."""
+    limits: Limits = field(default_factory=Limits)
+    network: Network = "none"
+    """`none`: loopback only. `packages`: the package indexes of this host through a read-only proxy."""
+
+    def __post_init__(self) -> None:
+        if self.name is not None and not _NAME.match(self.name):
+            raise InvalidSpec(f"name {self.name[:80]!r} must be 1 to 63 of letters, digits, '.', '_', '-'")
+        if self.network not in NETWORKS:
+            raise InvalidSpec(f"network is {self.network!r}; allowed are {', '.join(NETWORKS)}")
+        if self.user not in ("daytona", "root"):
+            raise InvalidSpec(f"user is {self.user!r}; allowed are daytona, root")
+        for requirement in self.dependencies:
+            _check_requirement(requirement)
+        _check_env(self.env)
+        for key, value in self.labels.items():
+            _check_text("a label's key", key, 256)
+            _check_text(f"label {key[:40]!r}", value, 4096)
+
+
+def _check_requirement(requirement: str) -> None:
+    text = requirement.strip()
+    # Only index names: a path, a URL or an option line would make the builder read something else.
+    if not re.match(r"[A-Za-z0-9]", text) or "://" in text or "@" in text or "\n" in text or len(text) > 200:
+        raise InvalidSpec(f"dependency {requirement[:80]!r} is not a package name with an optional version")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command to be run in a sandbox.
+
+    Raises:
+        InvalidSpec: A field is wrong.
+    """
+
+    shell: str | None = None
+    """A shell script for `sh -c`; exactly one of `shell` and `argv` is given."""
+    argv: tuple[str, ...] = ()
+    """Program and arguments, executed without a shell."""
+    cwd: str | None = None
+    """Inside the sandbox, relative to the work directory; None is the work directory."""
+    env: Mapping[str, str] = field(default_factory=lambda: _NO_MAPPING)
+    """Added to the sandbox's own."""
+    timeout_s: float | None = None
+    """Wall clock from the start; the whole process tree is killed at the deadline."""
+    stdin: bytes = b""
+    max_output_bytes: int = 16 * MIB
+    """Per stream; beyond it head and tail are kept."""
+
+    def __post_init__(self) -> None:
+        if (self.shell is None) == (not self.argv):
+            raise InvalidSpec("give exactly one of shell and argv")
+        text = self.shell if self.shell is not None else "".join(self.argv)
+        if not text.strip():
+            raise InvalidSpec("the command is empty")
+        for part in (self.shell,) if self.shell is not None else self.argv:
+            _check_text("the command", part, _MAX_COMMAND_BYTES)
+        _check_timeout(self.timeout_s)
+        _check_env(self.env)
+        if self.cwd is not None:
+            _check_text("cwd", self.cwd, 4096)
+
+
+@dataclass(frozen=True)
+class CodeRun:
+    """One program text to be run in a sandbox.
+
+    Raises:
+        InvalidSpec: A field is wrong.
+    """
+
+    code: str
+    language: Language = "python"
+    argv: tuple[str, ...] = ()
+    cwd: str | None = None
+    env: Mapping[str, str] = field(default_factory=lambda: _NO_MAPPING)
+    timeout_s: float | None = None
+    stdin: bytes = b""
+    max_output_bytes: int = 16 * MIB
+
+    def __post_init__(self) -> None:
+        if self.language not in LANGUAGES:
+            raise InvalidSpec(f"language is {self.language!r}; allowed are {', '.join(LANGUAGES)}")
+        _check_text("the code", self.code, 16 * MIB)
+        for part in self.argv:
+            _check_text("an argument", part, _MAX_COMMAND_BYTES)
+        _check_timeout(self.timeout_s)
+        _check_env(self.env)
+
+
+@dataclass(frozen=True)
+class TestRun:
+    """One pytest run in a sandbox whose verdict does not come from its text.
+
+    Raises:
+        InvalidSpec: A field is wrong.
+    """
+
+    __test__ = False  # pytest would take the name for a test class
+
+    paths: tuple[str, ...] = ()
+    """Test files or directories inside the sandbox; the work directory when empty."""
+    cwd: str | None = None
+    env: Mapping[str, str] = field(default_factory=lambda: _NO_MAPPING)
+    timeout_s: float | None = 60.0
+    max_output_bytes: int = 4 * MIB
+
+    def __post_init__(self) -> None:
+        for path in self.paths:
+            _check_text("a test path", path, 4096)
+            if path.startswith("-"):
+                raise InvalidSpec(f"test path {path[:80]!r} looks like an option; write ./{path[:80]}")
+        _check_timeout(self.timeout_s)
+        _check_env(self.env)
+
+
+def _check_timeout(timeout_s: float | None) -> None:
+    if timeout_s is not None and not 0 < timeout_s <= 7 * 86400:
+        raise InvalidSpec(f"timeout is {timeout_s} s; allowed is more than 0 and at most 7 days")
