@@ -68,7 +68,7 @@ def paths(environ: Mapping[str, str], uid: int) -> Paths:
     elif base := environ.get("XDG_RUNTIME_DIR"):
         directory = os.path.join(base, "tidepool")
     else:
-        directory = f"/tmp/tidepool-{uid}"  # noqa: S108 (its owner and mode are checked before use)
+        directory = f"/tmp/tidepool-{uid}"
     found = Paths(directory)
     if len(os.fsencode(found.socket)) > _MAX_SOCKET_PATH:
         raise DaytonaError(

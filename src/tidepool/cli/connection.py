@@ -1,6 +1,6 @@
 """The door from the commands to a server: the SDK's client, with its errors as one-sentence failures.
 
-Nothing here knows HTTP or the engine. The SDK is imported when first used, so that help texts stay quick.
+Nothing here knows HTTP or the engine. Whatever a call raises on purpose reaches the user as one line.
 """
 
 import contextlib
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import click
 
-from daytona_sdk import Daytona, DaytonaError, Sandbox
+from daytona_sdk import Daytona, DaytonaError, DaytonaNotFoundError, Sandbox
 
-_SENTENCE_END = re.compile(r"\s*\n\s*")
+_LINE_END = re.compile(r"\s*\n\s*")
 
 
 @contextlib.contextmanager
@@ -19,18 +19,18 @@ def connect() -> Iterator[Daytona]:
     """A client of the local server, or of the one that the environment names.
 
     Raises:
-        click.ClickException: A call failed; the message is one line.
+        click.ClickException: A call failed, or a local file could not be read or written; the message is one line.
     """
     try:
         with Daytona() as daytona:
             yield daytona
     except DaytonaError as error:
-        raise click.ClickException(sentence(error)) from error
-
-
-def sentence(error: DaytonaError) -> str:
-    """An error's message on one line."""
-    return _SENTENCE_END.sub("; ", str(error).strip())
+        raise click.ClickException(_LINE_END.sub("; ", error.message.strip())) from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise click.ClickException(f"{where}{error.strerror or error}") from error
 
 
 def find(daytona: Daytona, ref: str) -> Sandbox:
@@ -39,8 +39,9 @@ def find(daytona: Daytona, ref: str) -> Sandbox:
     Raises:
         click.ClickException: None or several fit.
     """
-    fitting = [box for box in daytona.list() if ref in (box.id, box.name)]
-    fitting = fitting or [box for box in daytona.list() if ref and box.id.startswith(ref)]
+    with contextlib.suppress(DaytonaNotFoundError):
+        return daytona.get(ref)
+    fitting = [box for box in daytona.list() if box.id.startswith(ref)]
     if not fitting:
         raise click.ClickException(f"there is no sandbox {ref!r}; `tidepool ps` lists those that there are")
     if len(fitting) > 1:

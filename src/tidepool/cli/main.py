@@ -1,4 +1,4 @@
-"""The command tree of `tidepool`, and how a command ends: exit code, one sentence on stderr, never a traceback for a user.
+"""The command tree of `tidepool`, and how a command ends: an exit code and one sentence, never a traceback for a user.
 
 What the commands do is in the other modules of this room; each is loaded only when its name is asked for.
 """

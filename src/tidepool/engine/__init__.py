@@ -1,14 +1,30 @@
-"""Sandboxes on this host: no HTTP, no wire JSON. These names are all that other floors use."""
+"""Sandboxes on this host: no HTTP, no wire JSON. These names are all that other floors use.
 
-from tidepool.engine.engine import PROXY_PORT, Engine, EngineConfig, drop_privileges
-from tidepool.engine.files import Download, FileInfo, Files
-from tidepool.engine.lifecycle import State
-from tidepool.engine.result import ExecResult, TestCase, TestReport, Verdict
-from tidepool.engine.sandbox import Sandbox
-from tidepool.engine.spec import CodeRun, Command, Limits, SandboxSpec, TestRun
+They are looked up when they are first used: the spawner lives in this package too, and must not carry the rest of the
+engine in its privileged process.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tidepool.engine.engine import Engine, EngineConfig, drop_privileges
+    from tidepool.engine.files import Download, FileInfo, Files
+    from tidepool.engine.lifecycle import State
+    from tidepool.engine.result import ExecResult, TestCase, TestReport, Verdict
+    from tidepool.engine.sandbox import Sandbox
+    from tidepool.engine.spec import CodeRun, Command, Limits, SandboxSpec, TestRun
+
+_ROOMS = {
+    "engine": ("Engine", "EngineConfig", "drop_privileges"),
+    "files": ("Download", "FileInfo", "Files"),
+    "lifecycle": ("State",),
+    "result": ("ExecResult", "TestCase", "TestReport", "Verdict"),
+    "sandbox": ("Sandbox",),
+    "spec": ("CodeRun", "Command", "Limits", "SandboxSpec", "TestRun"),
+}
 
 __all__ = [
-    "PROXY_PORT",
     "CodeRun",
     "Command",
     "Download",
@@ -27,3 +43,10 @@ __all__ = [
     "Verdict",
     "drop_privileges",
 ]
+
+
+def __getattr__(name: str) -> object:
+    for room, names in _ROOMS.items():
+        if name in names:
+            return getattr(import_module(f"tidepool.engine.{room}"), name)
+    raise AttributeError(f"module 'tidepool.engine' has no attribute {name!r}")

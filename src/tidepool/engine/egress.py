@@ -5,6 +5,7 @@ engine never sees index credentials.
 """
 
 import asyncio
+import os
 import socket
 from typing import Any, Literal
 
@@ -36,7 +37,8 @@ class EgressControl:
         Raises:
             SetupFailed: It refused, or is gone.
         """
-        await self._ask({"op": "serve", "id": sandbox_id, "policy": policy}, [listener])
+        # A copy: when this caller is cancelled the frame is still sent, and must not carry a reused number.
+        await self._ask({"op": "serve", "id": sandbox_id, "policy": policy}, [os.dup(listener)])
 
     async def close(self, sandbox_id: str) -> bool:
         """Ends a sandbox's access; all its connections are cut when this returns. False if it had none.
@@ -59,22 +61,28 @@ class EgressControl:
         self._sock.close()
 
     async def _ask(self, frame: dict[str, str], fds: list[int] | None = None) -> dict[str, Any]:
-        async with self._one_at_a_time:
-            try:
-                # Never full: the frame before this one has been answered.
-                socket.send_fds(self._sock, [msgspec.json.encode(frame)], fds or [])
-                async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                    answer = await asyncio.get_running_loop().sock_recv(self._sock, MAX_FRAME_BYTES)
-            except BaseException as error:
-                # An answer that comes later would be taken for the next frame's: this end is of no use any more.
-                self._sock.close()
-                if isinstance(error, (OSError, TimeoutError)):
-                    raise SetupFailed(f"egress: no answer to {frame['op']}: {error!r}") from error
-                raise
-        reply = msgspec.json.decode(answer or b'{"ok":false,"error":"the egress process is gone"}')
+        # Shielded: a caller that is cancelled must not leave an answer behind that the next one takes for its own.
+        reply = await asyncio.shield(asyncio.ensure_future(self._exchange(frame, fds or [])))
         if not reply["ok"]:
             raise SetupFailed(f"egress: {frame['op']}: {reply['error']}")
-        return dict(reply)
+        return reply
+
+    async def _exchange(self, frame: dict[str, str], fds: list[int]) -> dict[str, Any]:
+        try:
+            async with self._one_at_a_time, asyncio.timeout(ANSWER_TIMEOUT_S):
+                # Never full: the frame before this one has been answered.
+                socket.send_fds(self._sock, [msgspec.json.encode(frame)], fds)
+                answer = await asyncio.get_running_loop().sock_recv(self._sock, MAX_FRAME_BYTES)
+                return msgspec.json.decode(answer or _GONE, type=dict[str, Any])
+        except (OSError, TimeoutError) as error:
+            self._sock.close()
+            return {"ok": False, "error": f"the egress process does not answer ({error!r})"}
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+
+_GONE = b'{"ok": false, "error": "the egress process is gone"}'
 
 
 def environment(port: int = PORT) -> dict[str, str]:

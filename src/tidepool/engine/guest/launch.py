@@ -55,20 +55,18 @@ def start(chosen: Plan, message: dict[str, Any], fds: list[int], control: socket
     """In the forked child: take the descriptors, the user, the place; then run."""
     # Closed by exec: the way to say that there was none.
     note = fcntl.fcntl(control, fcntl.F_DUPFD_CLOEXEC, 200)
+    what = ""
     try:
         _prepare(message, fds, chosen, note)
         if chosen.basis == "fork":
             os.close(note)
             _run_forked(chosen, message)
-        os.execvpe(chosen.argv[0], chosen.argv, chosen.env)
+        what = chosen.argv[0]
+        os.execvpe(what, chosen.argv, chosen.env)
     except OSError as error:
-        where = error.filename if error.filename is not None else (chosen.argv or [message["cwd"]])[0]
-        _refuse(
-            note,
-            message["id"],
-            f"{where}: {error.strerror}",
-            126 if isinstance(error, PermissionError) else 127,
-        )
+        where = what or os.fsdecode(error.filename or message["cwd"])
+        code = 126 if isinstance(error, PermissionError) else 127
+        _refuse(note, message["id"], f"{where}: {error.strerror}", code)
 
 
 def _refuse(note: int, number: int, why: str, exit_code: int) -> NoReturn:
@@ -95,6 +93,7 @@ def _prepare(message: dict[str, Any], fds: list[int], chosen: Plan, note: int) -
     as_user(int(message["uid"]), int(message["gid"]))
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(OOM_SCORE_ADJ))
+    os.setpriority(os.PRIO_PROCESS, 0, 0)  # init's own is higher
     os.chdir(str(message["cwd"]))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))

@@ -1,8 +1,8 @@
 """Killing a run's whole process tree from the sandbox's init.
 
-A run's leader is a child subreaper (prctl(2)), so while it lives every descendant, daemons too, hangs below it. The
-tree is stopped first, then killed: a fork bomb cannot outrun a loop that only ever finds stopped parents. The host
-watches from outside and kills the whole sandbox where this does not come to an end.
+A run's leader is a child subreaper (prctl(2)), so while it lives every descendant, daemons too, hangs below it. All
+processes of the sandbox are stopped by one broadcast first: nothing forks while the tree is read, so a fork bomb cannot
+outrun it. The host watches from outside and kills the whole sandbox where this does not come to an end.
 """
 
 import contextlib
@@ -10,21 +10,19 @@ import os
 import signal
 
 
-def kill(leader: int, rounds: int = 50) -> int:
-    """SIGKILL `leader` and all its descendants; returns how many were found."""
-    seen: set[int] = set()
-    _send(leader, signal.SIGSTOP)
-    for _ in range(rounds):
-        fresh = descendants(leader) - seen
-        if not fresh:
-            break
-        for pid in fresh:
-            _send(pid, signal.SIGSTOP)
-        seen |= fresh
-    for pid in seen:
+def kill(leader: int) -> int:
+    """SIGKILL `leader` and all its descendants; returns how many. Everything else goes on afterwards.
+
+    Only from pid 1: kill(2) with -1 reaches every process of the namespace but the caller. A process that had been
+    stopped by its user before goes on too.
+    """
+    _send(-1, signal.SIGSTOP)
+    doomed = descendants(leader)
+    for pid in doomed:
         _send(pid, signal.SIGKILL)
     _send(leader, signal.SIGKILL)
-    return len(seen) + 1
+    _send(-1, signal.SIGCONT)
+    return len(doomed) + 1
 
 
 def descendants(leader: int) -> set[int]:
