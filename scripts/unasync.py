@@ -15,7 +15,6 @@ ROOMS = [
 
 RULES = [
     # The order counts: the particular before the general.
-    (r"pytestmark = pytest\.mark\.anyio\n\n?", ""),
     (
         r"The async client, written by hand; `_sync` is generated from it by",
         "The sync client, generated from `_async` by",

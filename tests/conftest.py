@@ -1,4 +1,4 @@
-"""What all tests share: walls of this host, places for state, one real server, and the proof that nothing is left.
+"""What all tests share: walls of this host, places for state, real servers, and the proof that nothing is left.
 
 No test talks to a server of the user's own: every default place is moved into a directory of this session.
 """
@@ -18,12 +18,8 @@ import pytest
 
 from tests import leftovers
 
-pytest_plugins = ["tests.walls"]
-
 _SESSION = secrets.token_hex(8)
-_PLACE = Path(tempfile.mkdtemp(prefix="tp-test-"))
-_START_S = 30.0
-_END_S = 30.0
+_PLACE = pytest.StashKey[Path]()
 
 
 @dataclass(frozen=True)
@@ -36,28 +32,32 @@ class StateDirs:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server."""
+    """A running server with an API key, on a port of this host's loopback."""
 
     url: str
-    """Base of its API."""
     key: str
-    """Empty on a Unix socket."""
     pid: int
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """For a program that shall talk to it."""
+        return os.environ | {"DAYTONA_API_URL": self.url, "DAYTONA_API_KEY": self.key}
 
-def pytest_configure() -> None:
-    _PLACE.chmod(0o755)
-    (_PLACE / "state").mkdir(mode=0o755)
-    (_PLACE / "run").mkdir(mode=0o700)
+
+def pytest_configure(config: pytest.Config) -> None:
+    place = config.stash[_PLACE] = Path(tempfile.mkdtemp(prefix="tp-test-"))
+    place.chmod(0o755)
+    (place / "state").mkdir(mode=0o755)
+    (place / "run").mkdir(mode=0o700)
     for name in [name for name in os.environ if name.startswith("DAYTONA_")]:
         del os.environ[name]
-    os.environ["TIDEPOOL_STATE_DIR"] = str(_PLACE / "state")
-    os.environ["TIDEPOOL_RUNTIME_DIR"] = str(_PLACE / "run")
+    os.environ["TIDEPOOL_STATE_DIR"] = str(place / "state")
+    os.environ["TIDEPOOL_RUNTIME_DIR"] = str(place / "run")
     os.environ[leftovers.SESSION_KEY] = _SESSION
 
 
-def pytest_unconfigure() -> None:
-    shutil.rmtree(_PLACE)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_PLACE])
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -76,6 +76,25 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def state_dirs() -> StateDirs:
+def state_dirs(pytestconfig: pytest.Config) -> StateDirs:
     """The session's own state and runtime directories; the environment names them too."""
-    return StateDirs(_PLACE / "state", _PLACE / "run")
+    place = pytestconfig.stash[_PLACE]
+    return StateDirs(place / "state", place / "run")
+
+
+@pytest.fixture(scope="session")
+def server(state_dirs: StateDirs) -> Iterator[Server]:
+    """One server for the session, started as a user does; ended as a user does, which must succeed."""
+    key = secrets.token_hex(16)
+    command = [sys.executable, "-m", "tidepool.server", "--port", "0"]
+    environment = os.environ | {"TIDEPOOL_API_KEY": key}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            assert url, f"the server did not start; it ended with {process.wait()}"
+            yield Server(url, key, process.pid)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()

@@ -13,8 +13,13 @@ from tidepool.engine.spawner.protocol import SERVER_UID
 
 SESSION_KEY = "TIDEPOOL_TEST_SESSION"
 """Environment variable by which a server is known to have been started by one session of tests."""
-_GRACE_S = 5.0
-_COMMANDS = (b"tidepool.server", b"tidepool.engine", b"tidepool.egress", b"tidepool serve", b"/usr/lib/tidepool")
+_COMMANDS = (
+    b"tidepool.server",
+    b"tidepool.engine",
+    b"tidepool.egress",
+    b"tidepool serve",
+    b"/usr/lib/tidepool",
+)
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -49,9 +54,9 @@ def now() -> Moment:
     return Moment(processes, frozenset([*_mounts(), *_groups(), *_namespaces(), *_directories()]))
 
 
-def taken_since(before: Moment, session: str) -> list[str]:
-    """What has come since and is still there after five seconds of patience: a line each."""
-    deadline = time.monotonic() + _GRACE_S
+def taken_since(before: Moment, session: str, patience_s: float = 5.0) -> list[str]:
+    """What has come since and is still there when patience ends: a line each."""
+    deadline = time.monotonic() + patience_s
     while True:
         found = _new_processes(before, session) + sorted(now().things - before.things)
         if not found or time.monotonic() > deadline:
@@ -83,9 +88,9 @@ def _process(pid: int) -> Process | None:
 
 def _new_processes(before: Moment, session: str) -> list[str]:
     everything = _processes()
-    new = [one for one in everything.values() if one.is_tidepool and (one.pid, one.start) not in before.processes]
-    ours = [one for one in new if _is_ours(one, everything, session)]
-    return [f"process {one.pid} (uid {one.uid}): {one.command.decode(errors='replace')[:100]}" for one in ours]
+    come = [one for one in everything.values() if (one.pid, one.start) not in before.processes]
+    ours = [one for one in come if one.is_tidepool and _is_ours(one, everything, session)]
+    return [f"process {one.pid} (uid {one.uid}): {one.command.decode(errors='replace')[:90]}" for one in ours]
 
 
 def _is_ours(process: Process, everything: dict[int, Process], session: str) -> bool:
@@ -127,13 +132,19 @@ def _groups() -> list[str]:
 
 def _namespaces() -> list[str]:
     named = [f"network namespace {name}" for name in _listing("/run/netns")]
-    own = [os.readlink(f"/proc/self/fd/{fd}") for fd in _listing("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
-    return named + [f"descriptor of the test process on {link}" for link in own if link.startswith(("net:", "user:", "mnt:"))]
+    links = (f"/proc/self/fd/{fd}" for fd in _listing("/proc/self/fd"))
+    held = [os.readlink(link) for link in links if os.path.lexists(link)]
+    return named + [f"open namespace {link}" for link in held if link.startswith(("net:", "user:", "mnt:"))]
 
 
 def _directories() -> list[str]:
     homes = ("/run", "/var/lib", "/tmp", os.environ.get("XDG_RUNTIME_DIR", "/run"))
-    return [f"directory {home}/{name}" for home in sorted(set(homes)) for name in _listing(home) if _is_default(name)]
+    return [
+        f"directory {home}/{name}"
+        for home in sorted(set(homes))
+        for name in _listing(home)
+        if _is_default(name)
+    ]
 
 
 def _is_default(name: str) -> bool:

@@ -1,8 +1,10 @@
 """The one rule by which `code_run` tells a program text from a command line. Pure: the host is not looked at.
 
-The sandbox is not this host, so a program is a word of a fixed table or a path, never what this PATH holds.
+The sandbox is not this host: a program is a word of a fixed table or a path, not what PATH holds here.
 """
 
+import ast
+import builtins
 import re
 import warnings
 
@@ -29,12 +31,14 @@ PROGRAMS = frozenset(_TABLE.split())
 def is_command(text: str, language: str = "python") -> bool:
     """Whether `code_run(text)` means a shell command rather than source code.
 
-    Text that compiles as the sandbox's language is code. A single line that does not compile, whose first
-    word is a program and that is not an assignment, is a command. Everything else is code, so that its
-    syntax error shows. Only Python can be compiled here: in a JavaScript or TypeScript sandbox every text is code.
+    Text that can run as the sandbox's language is code. A single line that cannot, whose first word is a program
+    and that is not an assignment, is a command. Everything else is code, so that its syntax error shows.
 
-    Mind: `ls` and `ls -la` compile as Python (a name; one name minus another), so they are code and end in a
-    NameError. `process.exec` takes every command.
+    A line cannot run when it does not compile, or when all it could do is fail at its first word: `ls -la /tmp` is
+    valid Python (one name minus another, divided by a third), but no name `ls` exists in a fresh interpreter. So
+    no text that would do anything as a program is ever taken for a command.
+
+    Only Python can be judged here: in a JavaScript or TypeScript sandbox every text is code.
 
     Args:
         text: What the caller gave to `code_run`.
@@ -43,19 +47,36 @@ def is_command(text: str, language: str = "python") -> bool:
     line = text.strip()
     if language != "python" or not line or "\n" in line or "\r" in line:
         return False
-    return _is_program(line.split(None, 1)[0]) and not _ASSIGNMENT.match(line) and not _compiles(line)
+    first = line.split(None, 1)[0]
+    return _is_program(first) and not _ASSIGNMENT.match(line) and not _can_run(line, first)
 
 
 def _is_program(word: str) -> bool:
     return word in PROGRAMS or bool(_NUMBERED.match(word) or _PATH.match(word))
 
 
-def _compiles(line: str) -> bool:
+def _can_run(line: str, first: str) -> bool:
     # A warning about the text (an odd escape) does not say that it fails, even where warnings are errors.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             compile(line, "<code>", "exec", dont_inherit=True)
+            body = ast.parse(line).body
         except (SyntaxError, ValueError, MemoryError, RecursionError):
             return False
-    return True
+    if len(body) != 1 or not isinstance(body[0], ast.Expr) or hasattr(builtins, first):
+        return True
+    evaluated_first = _leftmost(body[0].value)
+    return not (isinstance(evaluated_first, ast.Name) and evaluated_first.id == first)
+
+
+def _leftmost(node: ast.expr) -> ast.expr:
+    """The part of an expression that is evaluated before all others, as far as that is sure."""
+    while True:
+        match node:
+            case ast.BinOp(left=part) | ast.Compare(left=part) | ast.BoolOp(values=[part, *_]):
+                node = part
+            case ast.Tuple(elts=[part, *_]):
+                node = part
+            case _:
+                return node

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from daytona_sdk.common.errors import DaytonaAuthenticationError, DaytonaBadRequestError
 from daytona_sdk.common.params import DaytonaConfig
+from tidepool.wire import paths
 
-LOCAL_URL = "http://localhost/api"
+LOCAL_URL = "http://localhost" + paths.API
 """Over the local server's Unix socket; the host name is not looked up."""
 
 _URL_KEYS = ("DAYTONA_API_URL", "DAYTONA_SERVER_URL")

@@ -15,8 +15,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from daytona_sdk import _rim
 from daytona_sdk.common.errors import DaytonaConnectionError, DaytonaError
 from tidepool import __version__
+from tidepool.wire import paths
 
 PROTOCOL = 1
 """What SDK and local server must agree on; versions may differ while it is the same."""
@@ -34,7 +36,7 @@ _OFFICIAL = ("daytona-sdk", "daytona")
 
 
 @dataclass(frozen=True)
-class Paths:
+class Places:
     """Where the local server's things are."""
 
     directory: str
@@ -55,7 +57,7 @@ class Paths:
         return os.path.join(self.directory, "tidepool.log")
 
 
-def paths(environ: Mapping[str, str], uid: int) -> Paths:
+def places(environ: Mapping[str, str], uid: int) -> Places:
     """TIDEPOOL_RUNTIME_DIR, else /run/tidepool-0 for root, XDG_RUNTIME_DIR/tidepool or /tmp/tidepool-UID.
 
     Raises:
@@ -69,7 +71,7 @@ def paths(environ: Mapping[str, str], uid: int) -> Paths:
         directory = os.path.join(base, "tidepool")
     else:
         directory = f"/tmp/tidepool-{uid}"
-    found = Paths(directory)
+    found = Places(directory)
     if len(os.fsencode(found.socket)) > _MAX_SOCKET_PATH:
         raise DaytonaError(
             f"{found.socket} is longer than a Unix socket's path may be ({_MAX_SOCKET_PATH} bytes); "
@@ -85,13 +87,13 @@ def ensure() -> str:
         DaytonaError: The runtime directory cannot be trusted, or another protocol is spoken there.
         DaytonaConnectionError: The server could not be started; the message has its own sentence.
     """
-    where = paths(os.environ, os.geteuid())
+    where = places(os.environ, os.geteuid())
     _own_directory(where.directory)
     if _hello(where.socket):
         return where.socket
     with _lock(where.lock):
         if not _hello(where.socket):  # another program may have started it meanwhile
-            _start(where)
+            start(where, START_TIMEOUT)
     return where.socket
 
 
@@ -124,8 +126,10 @@ def _hello(socket_path: str) -> bool:
 
     timeout = dict.fromkeys(("connect", "read", "write", "pool"), _HELLO_TIMEOUT)
     try:
-        with httpcore.ConnectionPool(uds=socket_path) as pool:
-            answer = pool.request("GET", "http://localhost/api/tidepool", extensions={"timeout": timeout})
+        with httpcore.ConnectionPool(uds=socket_path, network_backend=_rim.backend()) as pool:
+            answer = pool.request(
+                "GET", "http://localhost" + paths.API + paths.HANDSHAKE, extensions={"timeout": timeout}
+            )
     except (httpcore.ConnectError, httpcore.RemoteProtocolError, httpcore.ReadError):
         return False  # nobody listens, or the last one is just leaving
     except httpcore.TimeoutException as exc:
@@ -133,11 +137,16 @@ def _hello(socket_path: str) -> bool:
             f"The local server at {socket_path} accepts connections but did not answer within "
             f"{_HELLO_TIMEOUT:g} s; end it and try again."
         ) from exc
-    _check_protocol(socket_path, answer.status, answer.content)
+    check_protocol(socket_path, answer.status, answer.content)
     return True
 
 
-def _check_protocol(socket_path: str, status: int, body: bytes) -> None:
+def check_protocol(socket_path: str, status: int, body: bytes) -> None:
+    """Refuse what answers the handshake but is no server of ours.
+
+    Raises:
+        DaytonaError: It is none, or one that speaks another protocol.
+    """
     import json
 
     try:
@@ -179,8 +188,12 @@ def _lock(path: str) -> Iterator[None]:
         os.close(fd)
 
 
-def _start(where: Paths) -> None:
-    """Start a server and return when it is ready; the lock is held."""
+def start(where: Places, timeout: float) -> None:
+    """Start a server and return when it is ready. Only for who holds the lock.
+
+    Raises:
+        DaytonaConnectionError: It could not start, or was not ready within `timeout` seconds.
+    """
     import subprocess
 
     with contextlib.suppress(FileNotFoundError):
@@ -213,7 +226,7 @@ def _start(where: Paths) -> None:
         _while_it_starts()
         if launcher.stdout is None:
             raise AssertionError("the launcher was started with a pipe")
-        _await_ready(launcher.stdout.fileno(), where.log)
+        _await_ready(launcher.stdout.fileno(), where.log, timeout)
 
 
 def _while_it_starts() -> None:
@@ -232,11 +245,11 @@ def _while_it_starts() -> None:
             )
 
 
-def _await_ready(fd: int, log: str) -> None:
+def _await_ready(fd: int, log: str, timeout: float) -> None:
     """Read the launcher's line with the process id, then the server's own that says it is ready."""
     import signal
 
-    end = time.monotonic() + START_TIMEOUT
+    end = time.monotonic() + timeout
     pid = b""
     try:
         pid = _read_line(fd, end)
@@ -244,7 +257,7 @@ def _await_ready(fd: int, log: str) -> None:
             return
         trouble = "exited before it was ready"
     except TimeoutError:
-        trouble = f"was not ready within {START_TIMEOUT:g} s and was ended"
+        trouble = f"was not ready within {timeout:g} s and was ended"
         if pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGTERM)

@@ -16,6 +16,7 @@ from daytona_sdk.common.params import CodeRunParams, CreateSandboxFromSnapshotPa
 from daytona_sdk.common.results import ExecuteResponse, FileInfo, TestReport
 from daytona_sdk.common.sandbox import LANGUAGE_LABEL
 from tidepool import __version__
+from tidepool.wire import paths
 
 T = TypeVar("T")
 BodyPart = bytes | os.PathLike[str]
@@ -93,7 +94,6 @@ class Call(Generic[T]):
 def common_headers(token: str | None) -> tuple[tuple[bytes, bytes], ...]:
     """Headers of every request."""
     headers = [
-        (b"Accept", b"*/*"),
         (b"User-Agent", f"tidepool-sdk-python/{__version__}".encode()),
         (b"X-Daytona-Source", b"sdk-python"),
         (b"X-Daytona-SDK-Version", WIRE_VERSION.encode()),
@@ -137,7 +137,7 @@ def create_sandbox(
     return Call(
         "create sandbox",
         "POST",
-        f"{api}/sandbox",
+        api + paths.SANDBOXES,
         Answer.json,
         body=_dump(_create_body(params, target)),
         headers=(_JSON,),
@@ -167,6 +167,9 @@ def _create_body(params: CreateSandboxFromSnapshotParams, target: str | None) ->
         user=params.os_user,
         snapshot=params.snapshot,
         networkBlockAll=params.network_block_all,
+        autoStopInterval=params.auto_stop_interval,
+        autoDeleteInterval=0 if params.ephemeral else None,
+        ttlMinutes=params.ttl_minutes,
         target=target,
         cpu=size and size.cpu,
         memory=size and size.memory,
@@ -177,19 +180,19 @@ def _create_body(params: CreateSandboxFromSnapshotParams, target: str | None) ->
 
 def get_sandbox(api: str, ref: str) -> Call[Any]:
     """`GET /sandbox/{id or name}`."""
-    return Call("get sandbox", "GET", f"{api}/sandbox/{_segment(ref)}", Answer.json, safe=True)
+    return Call("get sandbox", "GET", _of(api, paths.SANDBOX, ref), Answer.json, safe=True)
 
 
 def delete_sandbox(api: str, ref: str, timeout: float) -> Call[Any]:
     """`DELETE /sandbox/{id}`; the value is the sandbox in its last state."""
-    url = f"{api}/sandbox/{_segment(ref)}"
+    url = _of(api, paths.SANDBOX, ref)
     return Call("delete sandbox", "DELETE", url, Answer.json, timeout=timeout or None)
 
 
 def list_sandboxes(api: str, labels: Mapping[str, str] | None, cursor: str | None) -> Call[Any]:
     """`GET /sandbox`, one page; the value has `items` and `nextCursor`."""
     query = _given(limit=LIST_PAGE, labels=json.dumps(dict(labels)) if labels else None, cursor=cursor)
-    return Call("list sandboxes", "GET", _with_query(f"{api}/sandbox", query), Answer.json, safe=True)
+    return Call("list sandboxes", "GET", _with_query(api + paths.SANDBOXES, query), Answer.json, safe=True)
 
 
 def set_labels(api: str, ref: str, labels: Mapping[str, str]) -> Call[dict[str, str]]:
@@ -197,7 +200,7 @@ def set_labels(api: str, ref: str, labels: Mapping[str, str]) -> Call[dict[str, 
     return Call(
         "set labels",
         "PUT",
-        f"{api}/sandbox/{_segment(ref)}/labels",
+        _of(api, paths.LABELS, ref),
         lambda answer: dict(answer.json()["labels"]),
         body=_dump({"labels": dict(labels)}),
         headers=(_JSON,),
@@ -205,14 +208,28 @@ def set_labels(api: str, ref: str, labels: Mapping[str, str]) -> Call[dict[str, 
     )
 
 
+def logs(api: str, ref: str) -> Call[bytes]:
+    """`GET /sandbox/{id}/logs` (ours)."""
+    return Call("get logs", "GET", _of(api, paths.LOGS, ref), lambda answer: answer.body, safe=True)
+
+
 def toolbox(api: str, sandbox_id: str, named: str) -> str:
     """Base of a sandbox's own API: what the server named, else where the oldest clients look."""
-    return named or f"{api}/toolbox/{_segment(sandbox_id)}/toolbox"
+    return named or _of(api, paths.OLD_TOOLBOX_ONE, sandbox_id)
 
 
-def directory(base: str, which: str) -> Call[str]:
-    """`GET /user-home-dir` or `/work-dir`."""
-    return Call(f"get {which}", "GET", f"{base}/{which}", lambda answer: str(answer.json()["dir"]), safe=True)
+def home_dir(base: str) -> Call[str]:
+    """`GET /user-home-dir`."""
+    return Call("get home directory", "GET", base + paths.HOME_DIR, _dir, safe=True)
+
+
+def work_dir(base: str) -> Call[str]:
+    """`GET /work-dir`."""
+    return Call("get work directory", "GET", base + paths.WORK_DIR, _dir, safe=True)
+
+
+def _dir(answer: Answer) -> str:
+    return str(answer.json()["dir"])
 
 
 # Process
@@ -223,7 +240,7 @@ def execute(
 ) -> Call[ExecuteResponse]:
     """`POST /process/execute`."""
     return _run(
-        "execute command", f"{base}/process/execute", timeout, command=command, cwd=cwd, envs=_mapping(env)
+        "execute command", base + paths.EXECUTE, timeout, command=command, cwd=cwd, envs=_mapping(env)
     )
 
 
@@ -239,7 +256,7 @@ def code_run(
         return execute(base, code.strip(), None, given.env, timeout)
     return _run(
         "run code",
-        f"{base}/process/code-run",
+        base + paths.CODE_RUN,
         timeout,
         code=code,
         language=language,
@@ -263,16 +280,16 @@ def _run(what: str, url: str, timeout: float | None, **fields: Any) -> Call[Exec
 
 
 def run_tests(
-    base: str, paths: Sequence[str], cwd: str | None, env: Mapping[str, str] | None, timeout: float | None
+    base: str, targets: Sequence[str], cwd: str | None, env: Mapping[str, str] | None, timeout: float | None
 ) -> Call[TestReport]:
     """`POST /process/tests` (ours)."""
     limit, wait = _deadline(timeout)
     return Call(
         "run tests",
         "POST",
-        f"{base}/process/tests",
+        base + paths.TESTS,
         lambda answer: TestReport.from_wire(answer.json()),
-        body=_dump(_given(paths=list(paths), cwd=cwd, envs=_mapping(env), timeout=limit)),
+        body=_dump(_given(paths=list(targets), cwd=cwd, envs=_mapping(env), timeout=limit)),
         headers=(_JSON,),
         timeout=wait,
     )
@@ -300,7 +317,7 @@ def stream(base: str, timeout: float | None, **fields: Any) -> Call[bytes]:
     return Call(
         "stream command",
         "POST",
-        f"{base}/process/stream",
+        base + paths.STREAM,
         lambda answer: answer.body,
         body=body,
         headers=(_JSON,),
@@ -330,7 +347,7 @@ def upload(base: str, files: Sequence[FileUpload], boundary: str, timeout: float
     return Call(
         "upload files" if len(files) != 1 else "upload file",
         "POST",
-        f"{base}/files/bulk-upload",
+        base + paths.BULK_UPLOAD,
         lambda answer: None,
         body=tuple(_parts(files, boundary)),
         headers=((b"Content-Type", f"multipart/form-data; boundary={boundary}".encode()),),
@@ -369,13 +386,13 @@ def _header_text(text: str) -> str:
 
 def download(base: str, path: str, timeout: float) -> Call[bytes]:
     """`GET /files/download`."""
-    url = _with_query(f"{base}/files/download", {"path": path})
+    url = _with_query(base + paths.DOWNLOAD, {"path": path})
     return Call("download file", "GET", url, lambda answer: answer.body, timeout=timeout or None, safe=True)
 
 
 def list_files(base: str, path: str) -> Call[list[FileInfo]]:
     """`GET /files`."""
-    url = _with_query(f"{base}/files", {"path": path})
+    url = _with_query(base + paths.FILES, {"path": path})
     return Call(
         "list files", "GET", url, lambda answer: [FileInfo.from_wire(one) for one in answer.json()], safe=True
     )
@@ -383,25 +400,25 @@ def list_files(base: str, path: str) -> Call[list[FileInfo]]:
 
 def file_info(base: str, path: str) -> Call[FileInfo]:
     """`GET /files/info`."""
-    url = _with_query(f"{base}/files/info", {"path": path})
+    url = _with_query(base + paths.FILE_INFO, {"path": path})
     return Call("get file info", "GET", url, lambda answer: FileInfo.from_wire(answer.json()), safe=True)
 
 
 def create_folder(base: str, path: str, mode: str) -> Call[None]:
     """`POST /files/folder`."""
-    url = _with_query(f"{base}/files/folder", {"path": path, "mode": mode})
+    url = _with_query(base + paths.FOLDER, {"path": path, "mode": mode})
     return Call("create folder", "POST", url, _nothing)
 
 
 def delete_file(base: str, path: str, recursive: bool) -> Call[None]:
     """`DELETE /files`."""
-    url = _with_query(f"{base}/files", {"path": path, "recursive": "true" if recursive else "false"})
+    url = _with_query(base + paths.FILES, {"path": path, "recursive": "true" if recursive else "false"})
     return Call("delete file", "DELETE", url, _nothing)
 
 
 def move_files(base: str, source: str, destination: str) -> Call[None]:
     """`POST /files/move`."""
-    url = _with_query(f"{base}/files/move", {"source": source, "destination": destination})
+    url = _with_query(base + paths.MOVE, {"source": source, "destination": destination})
     return Call("move files", "POST", url, _nothing)
 
 
@@ -409,7 +426,7 @@ def set_file_permissions(
     base: str, path: str, mode: str | None, owner: str | None, group: str | None
 ) -> Call[None]:
     """`POST /files/permissions`."""
-    url = _with_query(f"{base}/files/permissions", _given(path=path, mode=mode, owner=owner, group=group))
+    url = _with_query(base + paths.PERMISSIONS, _given(path=path, mode=mode, owner=owner, group=group))
     return Call("set file permissions", "POST", url, _nothing)
 
 
@@ -432,10 +449,11 @@ def _dump(data: Mapping[str, Any]) -> tuple[bytes]:
     return (json.dumps(data).encode(),)
 
 
-def _segment(ref: str) -> str:
+def _of(api: str, template: str, ref: str) -> str:
+    """The URL of one sandbox's resource."""
     if not ref:
         raise DaytonaBadRequestError("the sandbox's id or name is empty")
-    return quote(ref, safe="")
+    return api + template.format(sandbox=quote(ref, safe=""))
 
 
 def _with_query(url: str, query: Mapping[str, Any]) -> str:

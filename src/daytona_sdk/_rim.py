@@ -85,6 +85,32 @@ def close_at_end(owner: object, pool: httpcore.ConnectionPool) -> None:
     weakref.finalize(owner, pool.close)
 
 
+def async_backend() -> httpcore.AsyncNetworkBackend | None:
+    """httpcore's own."""
+    return None
+
+
+def backend() -> httpcore.NetworkBackend:
+    """httpcore's own, which alone would leave a socket open where nobody listens on a Unix socket any more."""
+    import socket
+
+    import httpcore
+
+    class Backend(httpcore.SyncBackend):
+        def connect_unix_socket(
+            self, path: str, timeout: float | None = None, socket_options: Any = None
+        ) -> httpcore.NetworkStream:
+            """Look first whether somebody listens."""
+            with socket.socket(socket.AF_UNIX) as probe:
+                try:
+                    probe.connect(path)
+                except OSError as exc:
+                    raise httpcore.ConnectError(str(exc)) from exc
+            return super().connect_unix_socket(path, timeout, socket_options)
+
+    return Backend()
+
+
 def pool_options(endpoint: Endpoint, uds: str | None) -> dict[str, Any]:
     """Arguments of httpcore's pool, sync or async."""
     options: dict[str, Any] = {

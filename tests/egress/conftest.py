@@ -1,6 +1,7 @@
 """A real index on loopback, a real network namespace, and the real egress process between them."""
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -68,20 +69,45 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    index: "IndexServer"
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Ends kept connections, then waits for their threads: nothing is left open."""
+        for request in list(self._open):
+            with contextlib.suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+        super().server_close()
+
+
 class IndexServer:
     """A package index that a test fills; remembers what it was asked."""
 
-    def __init__(self, listener: socket.socket, wrap: Callable[[socket.socket], socket.socket] | None = None) -> None:
+    def __init__(
+        self, listener: socket.socket, wrap: Callable[[socket.socket], socket.socket] | None = None
+    ) -> None:
         self.paths: dict[str, Stored] = {}
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.authorization: str | None = None
         self.port: int = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/simple"
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler, bind_and_activate=False)
+        self._server = _Server(("127.0.0.1", 0), _Handler, bind_and_activate=False)
         self._server.socket.close()
         self._server.socket = wrap(listener) if wrap else listener
-        self._server.index = self  # type: ignore[attr-defined]
-        self._server.daemon_threads = True
+        self._server.index = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
@@ -204,7 +230,11 @@ class Egress:
             argv += ["--drop-to", f"{NOBODY}:{NOBODY}"]
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
-                argv, pass_fds=(theirs.fileno(), config_read), stderr=stream, stdin=subprocess.DEVNULL, preexec_fn=enter
+                argv,
+                pass_fds=(theirs.fileno(), config_read),
+                stderr=stream,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=enter,
             )
         theirs.close()
         os.close(config_read)
@@ -248,7 +278,11 @@ class Sandbox:
     def connect(self) -> socket.socket:
         sock = self._socket()
         sock.settimeout(10)
-        sock.connect(("127.0.0.1", self.port))
+        try:
+            sock.connect(("127.0.0.1", self.port))
+        except OSError:
+            sock.close()
+            raise
         return sock
 
     def raw(self, request: bytes) -> bytes:
@@ -271,7 +305,9 @@ class Sandbox:
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         env = {**kept, "PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1", **environment}
         enter = self.namespace.enter if self.namespace else None
-        return subprocess.run(argv, cwd=cwd, env=env, preexec_fn=enter, capture_output=True, text=True, timeout=50)
+        return subprocess.run(
+            argv, cwd=cwd, env=env, preexec_fn=enter, capture_output=True, text=True, timeout=50
+        )
 
 
 def parse_response(data: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -358,12 +394,66 @@ def sandbox(open_sandbox: Callable[..., Sandbox], egress: Egress) -> Sandbox:
 
 
 @pytest.fixture
-def second_index() -> Iterator[IndexServer]:
-    server = IndexServer(listen(socket.socket()))
-    yield server
-    server.close()
+def start_index() -> Iterator[Callable[..., IndexServer]]:
+    """Starts an empty index, on a listening socket of the test's where one is given."""
+    started: list[IndexServer] = []
+
+    def start(listener: socket.socket | None = None, **more: Any) -> IndexServer:
+        started.append(IndexServer(listener or listen(socket.socket()), **more))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()
+
+
+@pytest.fixture
+def second_index(start_index: Callable[..., IndexServer]) -> IndexServer:
+    return start_index()
 
 
 @pytest.fixture
 def stored() -> type[Stored]:
     return Stored
+
+
+@pytest.fixture
+def parse() -> Callable[[bytes], tuple[int, dict[str, str], bytes]]:
+    return parse_response
+
+
+@pytest.fixture
+def canary() -> Iterator[socket.socket]:
+    """Something of this host that listens and that nobody inside may reach; `accept` never waits."""
+    with listen(socket.socket()) as sock:
+        port = sock.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            sock.accept()[0].close()  # control: it can be reached by those who may
+        sock.setblocking(False)
+        yield sock
+
+
+@pytest.fixture(scope="module")
+def shared_index() -> Iterator[IndexServer]:
+    server = IndexServer(listen(socket.socket()))
+    alpha, beta = make_wheel("tp_alpha", "tp-beta>=1"), make_wheel("tp_beta")
+    server.add_wheel("tp-alpha", alpha.body, alpha.filename, alpha.metadata)
+    server.add_wheel("tp-beta", beta.body, beta.filename)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def shared_sandbox(shared_index: IndexServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One sandbox for a whole table of attacks: what one leaves behind must not help or hurt the next."""
+    egress = Egress(
+        HostIndexes(python=(Index(url=shared_index.url),)), tmp_path_factory.mktemp("egress") / "log"
+    )
+    try:
+        namespace = Namespace()
+    except OSError:
+        yield Sandbox(egress, "attacker", None)
+    else:
+        yield Sandbox(egress, "attacker", namespace)
+        namespace.close()
+    assert egress.close() == 0

@@ -96,10 +96,22 @@ def test_npm_documents_name_tarballs_of_this_proxy_only(start_egress, open_sandb
 
 
 def test_pip_resolves_and_downloads_through_the_proxy(sandbox, tmp_path):
-    argv = [sys.executable, "-m", "pip", "download", "tp-alpha", "--no-cache-dir", "-d", str(tmp_path / "out")]
+    argv = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "tp-alpha",
+        "--no-cache-dir",
+        "-d",
+        str(tmp_path / "out"),
+    ]
     done = sandbox.run(argv, tmp_path, PIP_INDEX_URL=f"{sandbox.url}/simple/")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(os.listdir(tmp_path / "out")) == ["tp_alpha-1.0-py3-none-any.whl", "tp_beta-1.0-py3-none-any.whl"]
+    assert sorted(os.listdir(tmp_path / "out")) == [
+        "tp_alpha-1.0-py3-none-any.whl",
+        "tp_beta-1.0-py3-none-any.whl",
+    ]
 
 
 def test_uv_resolves_and_installs_through_the_proxy(sandbox, tmp_path):

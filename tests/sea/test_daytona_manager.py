@@ -10,6 +10,8 @@ import pytest
 
 from daytona_sdk import Daytona, DaytonaConfig, ExecuteResponse, TestReport
 from sea.daytona_manager import NO_TESTS, NOTHING_RAN, DaytonaManager, SandboxResult, connected, tested
+from tests.conftest import StateDirs
+from tests.sdk.conftest import LocalPlace
 
 KEYS = {
     "success",
@@ -42,9 +44,10 @@ def test_wrong():
 
 
 @pytest.fixture(scope="module")
-def daytona() -> Iterator[Daytona]:
+def daytona(state_dirs: StateDirs) -> Iterator[Daytona]:
     with Daytona() as client:
         yield client
+    LocalPlace(state_dirs.runtime.parent).end()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
-"""A backup tool was given "/home/ida/../ida/photos", "/home//ida/./photos" and
-"/home/ida/music/../photos/". Do they all mean the same folder? Print the folders that are really
+"""A backup tool was given "/srv/ida/../ida/photos", "/srv//ida/./photos" and
+"/srv/ida/music/../photos/". Do they all mean the same folder? Print the folders that are really
 different."""
 
 
@@ -16,7 +16,7 @@ def tidy(path):
     return "/" + "/".join(stack)
 
 
-given = ["/home/ida/../ida/photos", "/home//ida/./photos", "/home/ida/music/../photos/"]
+given = ["/srv/ida/../ida/photos", "/srv//ida/./photos", "/srv/ida/music/../photos/"]
 folders = sorted({tidy(entry) for entry in given})
 print(len(folders))
 print(folders)

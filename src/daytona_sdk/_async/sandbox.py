@@ -67,13 +67,17 @@ class AsyncSandbox(SandboxFields):
         self.labels = await self._transport.send(_requests.set_labels(self._api, self.id, labels))
         return self.labels
 
+    async def get_logs(self) -> bytes:
+        """The newest 64 KiB of what its runs wrote (not part of Daytona's API)."""
+        return await self._transport.send(_requests.logs(self._api, self.id))
+
     async def get_user_home_dir(self) -> str:
         """The home directory of the user that commands run as."""
-        return await self._transport.send(_requests.directory(self._toolbox(), "user-home-dir"))
+        return await self._transport.send(_requests.home_dir(self._toolbox()))
 
     async def get_work_dir(self) -> str:
         """Where commands start and relative paths begin."""
-        return await self._transport.send(_requests.directory(self._toolbox(), "work-dir"))
+        return await self._transport.send(_requests.work_dir(self._toolbox()))
 
     async def wait_for_sandbox_start(self, timeout: float = 60) -> None:
         """Return when it runs (our server's sandboxes do from the start).

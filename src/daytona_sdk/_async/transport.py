@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +27,6 @@ class AsyncTransport:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._headers = common_headers(endpoint.token)
-        self._lock = threading.Lock()
         self._pool: httpcore.AsyncConnectionPool | None = None
         self._pid = os.getpid()
 
@@ -68,8 +66,7 @@ class AsyncTransport:
 
     async def close(self) -> None:
         """Close every connection; the next call opens a new one."""
-        with self._lock:
-            pool, self._pool = self._pool, None
+        pool, self._pool = self._pool, None
         if pool is not None:
             await pool.aclose()
 
@@ -78,7 +75,7 @@ class AsyncTransport:
         tried: list[bool] = []
         while True:
             pool = await self._connected()
-            import httpcore  # here, because finding the local server comes first
+            import httpcore
 
             request = httpcore.Request(**_rim.request_parts(call, self._headers, _rim.async_body(call.body)))
             try:
@@ -96,14 +93,15 @@ class AsyncTransport:
             self._pool, self._pid = None, os.getpid()
         if self._pool is not None:
             return self._pool
-        import httpcore
-
         uds = await _rim.async_call(_local.ensure) if self.endpoint.local else None
-        with self._lock:
-            if self._pool is None:
-                self._pool = httpcore.AsyncConnectionPool(**_rim.pool_options(self.endpoint, uds))
-                _rim.async_close_at_end(self, self._pool)
-            return self._pool
+        import httpcore  # only now: while a local server starts there is time for it
+
+        pool = self._pool  # another first call may have been faster
+        if pool is None:
+            options = _rim.pool_options(self.endpoint, uds)
+            self._pool = pool = httpcore.AsyncConnectionPool(network_backend=_rim.async_backend(), **options)
+            _rim.async_close_at_end(self, pool)
+        return pool
 
     async def _whole(self, call: Call[Any], response: httpcore.Response) -> Answer:
         try:

@@ -68,13 +68,17 @@ class Sandbox(SandboxFields):
         self.labels = self._transport.send(_requests.set_labels(self._api, self.id, labels))
         return self.labels
 
+    def get_logs(self) -> bytes:
+        """The newest 64 KiB of what its runs wrote (not part of Daytona's API)."""
+        return self._transport.send(_requests.logs(self._api, self.id))
+
     def get_user_home_dir(self) -> str:
         """The home directory of the user that commands run as."""
-        return self._transport.send(_requests.directory(self._toolbox(), "user-home-dir"))
+        return self._transport.send(_requests.home_dir(self._toolbox()))
 
     def get_work_dir(self) -> str:
         """Where commands start and relative paths begin."""
-        return self._transport.send(_requests.directory(self._toolbox(), "work-dir"))
+        return self._transport.send(_requests.work_dir(self._toolbox()))
 
     def wait_for_sandbox_start(self, timeout: float = 60) -> None:
         """Return when it runs (our server's sandboxes do from the start).

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,7 +28,6 @@ class Transport:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._headers = common_headers(endpoint.token)
-        self._lock = threading.Lock()
         self._pool: httpcore.ConnectionPool | None = None
         self._pid = os.getpid()
 
@@ -69,8 +67,7 @@ class Transport:
 
     def close(self) -> None:
         """Close every connection; the next call opens a new one."""
-        with self._lock:
-            pool, self._pool = self._pool, None
+        pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
 
@@ -79,7 +76,7 @@ class Transport:
         tried: list[bool] = []
         while True:
             pool = self._connected()
-            import httpcore  # here, because finding the local server comes first
+            import httpcore
 
             request = httpcore.Request(**_rim.request_parts(call, self._headers, _rim.body(call.body)))
             try:
@@ -97,14 +94,15 @@ class Transport:
             self._pool, self._pid = None, os.getpid()
         if self._pool is not None:
             return self._pool
-        import httpcore
-
         uds = _rim.call(_local.ensure) if self.endpoint.local else None
-        with self._lock:
-            if self._pool is None:
-                self._pool = httpcore.ConnectionPool(**_rim.pool_options(self.endpoint, uds))
-                _rim.close_at_end(self, self._pool)
-            return self._pool
+        import httpcore  # only now: while a local server starts there is time for it
+
+        pool = self._pool  # another first call may have been faster
+        if pool is None:
+            options = _rim.pool_options(self.endpoint, uds)
+            self._pool = pool = httpcore.ConnectionPool(network_backend=_rim.backend(), **options)
+            _rim.close_at_end(self, pool)
+        return pool
 
     def _whole(self, call: Call[Any], response: httpcore.Response) -> Answer:
         try:

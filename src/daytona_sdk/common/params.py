@@ -54,6 +54,12 @@ class CreateSandboxFromSnapshotParams:
     snapshot: str | None = None
     network_block_all: bool | None = None
     """True: nothing but loopback, the same as `network="none"`."""
+    auto_stop_interval: int | None = None
+    """Minutes without activity after which it may end; 0: never. The local server removes it then (default 15)."""
+    ephemeral: bool = False
+    """Removed, not kept, when `auto_stop_interval` ends it."""
+    ttl_minutes: int | None = None
+    """Removed at this age, whatever it does."""
     resources: Resources | None = None
     dependencies: Sequence[str] = ()
     """Packages that are there from the start, as a layer that is built once and then shared."""

@@ -101,6 +101,8 @@ class ExecuteResponse:
     peak_memory_bytes: int | None = None
     truncated_bytes: int | None = None
     """Left out of `result` between its head and tail; 0 when complete."""
+    basis: str | None = None
+    """`exec`: a fresh process image. `fork`: forked from a preloaded interpreter."""
     artifacts: ExecutionArtifacts = field(default_factory=ExecutionArtifacts)
 
     @classmethod
@@ -118,6 +120,7 @@ class ExecuteResponse:
             duration_ms=data.get("durationMs"),
             peak_memory_bytes=data.get("peakMemoryBytes"),
             truncated_bytes=data.get("truncatedBytes"),
+            basis=data.get("basis"),
             artifacts=ExecutionArtifacts(stdout=result, charts=artifacts.get("charts") or []),
         )
 

@@ -6,12 +6,25 @@ What it does is in `tidepool.server`, which starts the same way under `python -m
 import click
 
 
-@click.command(
-    add_help_option=False, context_settings={"ignore_unknown_options": True, "help_option_names": []}
+@click.command()
+@click.option("--host", metavar="ADDRESS", help="Address to listen on. [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="TCP port; 0 takes a free one. [default: 3986]")
+@click.option("--uds", metavar="PATH", type=click.Path(), help="A Unix socket to listen on, instead of TCP.")
+@click.option(
+    "--idle", type=click.FloatRange(0, min_open=True), metavar="S", help="End after S seconds without work."
 )
-@click.argument("options", nargs=-1, type=click.UNPROCESSED)
-def serve(options: tuple[str, ...]) -> int:
-    """Serve Daytona's API over TCP or a Unix socket; `tidepool serve --help` lists the options."""
+@click.option(
+    "--pool", type=click.IntRange(0), metavar="N", help="Sandboxes kept warm per layer. [default: 2]"
+)
+def serve(**options: str | float | None) -> int:
+    """Serve Daytona's API, over TCP with an API key or on a Unix socket of your own.
+
+    Prints one line with its URL when it is ready. The key is TIDEPOOL_API_KEY, or in the file that TIDEPOOL_API_KEY_FILE
+    names, or else one that is made once; where it is kept is said on stderr.
+    """
+    if options["uds"] and (options["host"] or options["port"] is not None):
+        raise click.UsageError("--uds is instead of --host and --port; give one of them")
     from tidepool.server.__main__ import main
 
-    return main(list(options)) or 0
+    given = [(f"--{name}", str(value)) for name, value in options.items() if value is not None]
+    return main([word for pair in given for word in pair])

@@ -1,4 +1,4 @@
-"""The egress process: `python -m tidepool.egress --control-fd N [--config-fd M] [--drop-to UID:GID]`.
+"""The egress process: `python -m tidepool.egress --control-fd N [--config-fd N] [--log-fd N]... [--drop-to UID:GID]`.
 
 Reads the configuration, gives up every privilege, and only then touches the network. It never serves as root.
 `--read-config` instead prints the configuration blob for `--config-fd`; it holds secrets and goes to a pipe
@@ -12,14 +12,13 @@ import resource
 import socket
 import stat
 import sys
-from collections.abc import Mapping
 
 import anyio
-import msgspec
 
 from tidepool.egress.control import ControlServer
 from tidepool.egress.host import read_host
 from tidepool.egress.indexes import HostIndexes
+from tidepool.egress.log import DecisionLog
 from tidepool.egress.packages import Packages
 from tidepool.egress.proxy import Proxy
 
@@ -40,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 2
     _raise_file_limit()
-    asyncio.run(_serve(socket.socket(fileno=args.control_fd), packages, indexes))
+    proxy = Proxy(packages, DecisionLog(args.log_fd or [2]))
+    asyncio.run(_serve(socket.socket(fileno=args.control_fd), proxy, indexes))
     return 0
 
 
@@ -61,12 +61,6 @@ def drop_to(uid: int, gid: int) -> None:
     raise RuntimeError("privileges could not be given up; nothing is served")
 
 
-def log_line(record: Mapping[str, object]) -> None:
-    """One decision as one JSON line on standard error."""
-    sys.stderr.write(msgspec.json.encode(record).decode() + "\n")
-    sys.stderr.flush()
-
-
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tidepool.egress", description="Package mirror for sandboxes."
@@ -74,6 +68,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--control-fd", type=int, help="connected SOCK_SEQPACKET socket to the engine")
     parser.add_argument(
         "--config-fd", type=int, help="pipe with the blob of --read-config; read here when absent"
+    )
+    parser.add_argument(
+        "--log-fd", type=int, action="append", help="file for decisions; two of them take turns"
     )
     parser.add_argument("--drop-to", type=_ids, metavar="UID:GID", help="become this user after start")
     parser.add_argument(
@@ -125,8 +122,10 @@ def _raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(sock: socket.socket, packages: Packages, indexes: HostIndexes) -> None:
-    await ControlServer(sock, Proxy(packages, log_line), indexes).run()
+async def _serve(sock: socket.socket, proxy: Proxy, indexes: HostIndexes) -> None:
+    await ControlServer(sock, proxy, indexes).run()
+    # Everything is closed. An orderly end would still wait for threads that resolve names: up to a minute.
+    os._exit(0)
 
 
 if __name__ == "__main__":

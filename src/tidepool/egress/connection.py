@@ -18,18 +18,25 @@ from tidepool.egress.refusal import Refusal
 
 MAX_HEADER_BYTES = 16 << 10
 HEADER_TIMEOUT_S = 15.0
-"""For a whole request header, and for the pause between two requests."""
 WRITE_TIMEOUT_S = 60.0
 """For one piece of an answer (64 KiB or less) to be taken by the client."""
 _LINGER_S = 1.0
+# The parser measures a header only while it is incomplete: a big piece could bring a too long one whole.
+_PIECE_BYTES = 4096
 _HOST = re.compile(rb"(127\.0\.0\.1|localhost)(:\d{1,5})?\Z", re.IGNORECASE)
 
 
 class Connection:
-    """A connected socket of a sandbox; the socket is non-blocking and belongs to this object."""
+    """A connected socket of a sandbox.
 
-    def __init__(self, sock: socket.socket) -> None:
+    Args:
+        sock: Non-blocking; belongs to this object.
+        header_timeout_s: Seconds for a whole request header, and for the pause between two requests.
+    """
+
+    def __init__(self, sock: socket.socket, header_timeout_s: float = HEADER_TIMEOUT_S) -> None:
         self._sock = sock
+        self._header_timeout_s = header_timeout_s
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_BYTES)
         self._head_only = False
         self.status = 0
@@ -44,14 +51,12 @@ class Connection:
             Refusal: Malformed, too large, too slow, or not a method or host that is answered; close after it.
         """
         try:
-            async with asyncio.timeout(HEADER_TIMEOUT_S):
+            async with asyncio.timeout(self._header_timeout_s):
                 request = await self._next_request()
         except TimeoutError:
             if not self._http.trailing_data[0]:
                 return None
-            raise Refusal(
-                408, f"The request header did not arrive within {HEADER_TIMEOUT_S:.0f} seconds."
-            ) from None
+            raise Refusal(408, f"The request header took longer than {self._header_timeout_s:g} s.") from None
         if request is not None:
             self._head_only = request.method == b"HEAD"
             _check(request)
@@ -69,7 +74,7 @@ class Connection:
             if isinstance(event, h11.Request):
                 return event
             if event is h11.NEED_DATA:
-                data = await asyncio.get_running_loop().sock_recv(self._sock, 65536)
+                data = await asyncio.get_running_loop().sock_recv(self._sock, _PIECE_BYTES)
                 ended = not data
                 self._http.receive_data(data)
             elif isinstance(event, h11.ConnectionClosed):
@@ -83,14 +88,24 @@ class Connection:
             Refusal: The body broke off upstream; nothing more can be said on this connection.
         """
         self.status = answer.status
-        await self._write(h11.Response(status_code=answer.status, headers=list(answer.headers)))
+        head = h11.Response(status_code=answer.status, headers=list(answer.headers))
         try:
-            async for chunk in _chunks(answer.body, self._head_only):
-                await self._write(h11.Data(data=chunk))
-                self.body_bytes += len(chunk)
-            await self._write(h11.EndOfMessage())
+            if self._head_only:
+                await self._write(head, h11.EndOfMessage())
+            elif isinstance(answer.body, bytes):
+                await self._write(head, h11.Data(data=answer.body), h11.EndOfMessage())
+                self.body_bytes = len(answer.body)
+            else:
+                await self._write(head)
+                await self._stream(answer.body)
         except h11.LocalProtocolError:
             raise Refusal(502, "The package index sent another length than it announced.") from None
+
+    async def _stream(self, body: AsyncIterator[bytes]) -> None:
+        async for chunk in body:
+            await self._write(h11.Data(data=chunk))
+            self.body_bytes += len(chunk)
+        await self._write(h11.EndOfMessage())
 
     async def refuse(self, refusal: Refusal, close: bool = False) -> None:
         """Sends a sentence instead of content; nothing when content has already begun: then it must end
@@ -128,21 +143,11 @@ class Connection:
         """Closes at once; an answer that was not complete is seen as broken off."""
         self._sock.close()
 
-    async def _write(self, event: h11.Response | h11.Data | h11.EndOfMessage) -> None:
-        data = self._http.send(event)
+    async def _write(self, *events: h11.Response | h11.Data | h11.EndOfMessage) -> None:
+        data = b"".join(self._http.send(event) or b"" for event in events)
         if data:
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 await asyncio.get_running_loop().sock_sendall(self._sock, data)
-
-
-async def _chunks(body: bytes | AsyncIterator[bytes], head_only: bool) -> AsyncIterator[bytes]:
-    if head_only:
-        return
-    if isinstance(body, bytes):
-        yield body
-        return
-    async for chunk in body:
-        yield chunk
 
 
 def _malformed(status: int) -> str:
@@ -152,6 +157,8 @@ def _malformed(status: int) -> str:
 
 
 def _check(request: h11.Request) -> None:
+    if request.http_version not in (b"1.0", b"1.1"):
+        raise Refusal(505, "The mirror speaks HTTP/1.1.")
     if request.method not in (b"GET", b"HEAD"):
         raise Refusal(405, "Only GET and HEAD are answered: this is a read-only mirror of package indexes.")
     for name, value in request.headers:

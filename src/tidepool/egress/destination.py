@@ -7,6 +7,7 @@ and never parses the text again, so that no two parsers can disagree about the h
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import NoReturn
 from urllib.parse import urljoin, urlsplit
 
 _PRINTABLE = re.compile(r"[\x21-\x5b\x5d-\x7e]{1,4096}\Z")  # no space, no control byte, no backslash
@@ -91,7 +92,10 @@ def parse_url(text: str) -> Url:
         raise BadUrl("the URL carries credentials")
     if port == 0:
         raise BadUrl("the URL's port is 0")
-    origin = Origin(parts.scheme, _host(parts.hostname or ""), port or _DEFAULT_PORTS[parts.scheme])
+    name = parts.hostname or ""
+    if ("[" in parts.netloc) != (":" in name):
+        _bad_host()  # brackets are for IPv6 addresses only, and urlsplit drops them
+    origin = Origin(parts.scheme, _host(name), port or _DEFAULT_PORTS[parts.scheme])
     path = parts.path or "/"
     return Url(origin, f"{path}?{parts.query}" if parts.query else path)
 
@@ -120,7 +124,7 @@ def _host(name: str) -> str:
     return name if _LABELS.match(name) else _bad_host()
 
 
-def _bad_host() -> str:
+def _bad_host() -> NoReturn:
     raise BadUrl("the URL's host is not a host name or address in the usual form")
 
 

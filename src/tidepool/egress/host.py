@@ -44,8 +44,11 @@ def _python(pip: Found, uv: Found, notes: list[str]) -> tuple[Index, ...]:
     if default is not None:
         wanted.append((default, "the default Python index"))
     made = [make_index(text, what, notes, ca) for text, what in wanted]
-    unique = {index.url: index for index in reversed(made) if index is not None}
-    return tuple(reversed(unique.values()))
+    unique: dict[str, Index] = {}
+    for index in made:
+        if index is not None:
+            unique.setdefault(index.url, index)
+    return tuple(unique.values())
 
 
 def _with_netrc(index: Index, host: Host, notes: list[str]) -> Index:

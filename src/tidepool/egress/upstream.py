@@ -55,7 +55,7 @@ class Upstream:
             max_connections=256,
             max_keepalive_connections=16,
             keepalive_expiry=30.0,
-            network_backend=_CheckedNetwork(self.url.origin),
+            network_backend=CheckedNetwork(self.url.origin),
         )
 
     async def close(self) -> None:
@@ -169,9 +169,16 @@ def _refusal(error: Exception) -> Refusal:
     """What the client library raised, as a sentence; no address or URL of the outside gets into it."""
     if isinstance(error, httpcore.TimeoutException):
         return Refusal(504, "The package index did not answer in time.")
-    if isinstance(error.__cause__, ssl.SSLError):
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return Refusal(502, "The package index's certificate could not be verified.")
     return Refusal(502, "The package index could not be reached, or broke off.")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 async def _body(response: httpcore.Response) -> AsyncIterator[bytes]:
@@ -195,7 +202,7 @@ async def _read_page(reply: Reply) -> bytes:
     return b"".join(parts)
 
 
-class _CheckedNetwork(httpcore.AsyncNetworkBackend):
+class CheckedNetwork(httpcore.AsyncNetworkBackend):
     """Resolves, checks and dials: the address that is connected to is the one that was checked.
 
     Args:

@@ -98,6 +98,11 @@ class Engine:
         """What this host cannot enforce, with the reason."""
         return self._backend.not_enforced
 
+    @property
+    def alive(self) -> int:
+        """How many sandboxes there are, of all tenants."""
+        return sum(1 for entry in self._entries.values() if entry.gone_at is None)
+
     async def create(self, spec: SandboxSpec, progress: Progress | None = None) -> Sandbox:
         """A started sandbox.
 

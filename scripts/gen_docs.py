@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Rewrites the generated parts of docs/ from the code: command help, the table of states, defaults of a sandbox.
+
+A part stands between `<!-- generated: NAME -->` and `<!-- end -->`. With --check nothing is written; the exit code is 1
+when a page is not what it would become.
+"""
+
+import dataclasses
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+
+from tidepool.cli import main as cli
+from tidepool.engine.lifecycle import TABLE, State
+from tidepool.engine.spec import Limits
+
+DOCS = Path(__file__).parents[1] / "docs"
+_PART = re.compile(r"(?P<head><!-- generated: (?P<name>[\w ]+) -->\n).*?(?P<tail><!-- end -->)", re.DOTALL)
+
+
+def states() -> str:
+    """The states of a sandbox and what moves it from one to the next."""
+    lines = ["| state | event | next state |", "|---|---|---|"]
+    order = list(State)
+    for (state, event), after in sorted(
+        TABLE.items(), key=lambda item: (order.index(item[0][0]), item[0][1])
+    ):
+        lines.append(f"| {state.value} | {event.value} | {after.value} |")
+    return "\n".join(lines)
+
+
+def limits() -> str:
+    """What a sandbox may use when nothing else is asked for."""
+    lines = ["| limit | default |", "|---|---|"]
+    for field in dataclasses.fields(Limits):
+        value = field.default
+        text = (
+            f"{value >> 20} MiB" if field.name.endswith("_bytes") and isinstance(value, int) else f"{value:g}"
+        )
+        lines.append(f"| {field.name} | {text} |")
+    return "\n".join(lines)
+
+
+def commands() -> str:
+    """The help text of every command."""
+    return "\n\n".join(f"## {name}\n\n```\n{text}\n```" for name, text in _helps())
+
+
+def _helps() -> Iterator[tuple[str, str]]:
+    context = click.Context(cli.tree, info_name="tidepool", terminal_width=100, max_content_width=100)
+    for name in cli.COMMANDS:
+        command = cli.tree.get_command(context, name)
+        assert command is not None
+        child = click.Context(
+            command, info_name=name, parent=context, terminal_width=100, max_content_width=100
+        )
+        yield name, command.get_help(child).strip()
+
+
+PARTS: dict[str, Callable[[], str]] = {"states": states, "limits": limits, "commands": commands}
+
+
+def generated(text: str) -> str:
+    """A page with its generated parts as they should be."""
+    return _PART.sub(lambda part: f"{part['head']}{PARTS[part['name']]()}\n{part['tail']}", text)
+
+
+def main() -> int:
+    """Write, or with --check compare, every page."""
+    stale = []
+    for page in sorted(DOCS.rglob("*.md")):
+        text = page.read_text()
+        new = generated(text)
+        if new != text:
+            stale.append(page.name)
+            if "--check" not in sys.argv[1:]:
+                page.write_text(new)
+    if stale and "--check" in sys.argv[1:]:
+        print(f"stale: {', '.join(stale)}; run scripts/gen_docs.py")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

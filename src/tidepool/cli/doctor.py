@@ -1,0 +1,54 @@
+"""`tidepool doctor`: what isolates on this host, what does not, and how to enable it.
+
+The kernel's features are tried, not looked up (`engine.kernel.probe`). Nothing of a server is asked: it works where
+none can start.
+"""
+
+from collections.abc import Sequence
+
+import click
+
+from tidepool.cli import output
+from tidepool.engine.kernel import probe
+
+MISSING = 1
+"""Exit code when sandboxes cannot run here."""
+
+
+@click.command()
+def doctor() -> int:
+    """Try every kernel feature that sandboxes stand on; exit with 1 when they cannot run on this host."""
+    found = probe.features()
+    click.echo(report(found))
+    return exit_status(found)
+
+
+def exit_status(features: Sequence[probe.Feature]) -> int:
+    """0 when everything needed works, else `MISSING`."""
+    return MISSING if any(feature.needed and not feature.works for feature in features) else 0
+
+
+def report(features: Sequence[probe.Feature]) -> str:
+    """The table, then a sentence on each thing that does not work, then the verdict."""
+    rows = [[feature.name, _state(feature), feature.detail] for feature in features]
+    parts = [output.table(["FEATURE", "STATE", "DETAIL"], rows)]
+    for feature in features:
+        if not feature.works:
+            parts.append(f"{feature.name}: {feature.enable}.")
+    return "\n".join([parts[0], "", *parts[1:], _verdict(features)])
+
+
+def _state(feature: probe.Feature) -> str:
+    if feature.works:
+        return "works"
+    return "MISSING" if feature.needed else "not enforced"
+
+
+def _verdict(features: Sequence[probe.Feature]) -> str:
+    missing = [feature.name for feature in features if feature.needed and not feature.works]
+    if missing:
+        return f"Sandboxes cannot run on this host: {', '.join(missing)} must work first."
+    weaker = [feature.name for feature in features if not feature.works]
+    if weaker:
+        return f"Sandboxes run on this host, without: {', '.join(weaker)}."
+    return "Sandboxes run on this host with every wall in place."

@@ -1,0 +1,282 @@
+"""Warm modules out of sight: what was preloaded stays imported but hidden until the program itself imports it.
+
+A fresh interpreter has some thirty modules; a preloaded one has hundreds, and a program can tell (`"pytest" in
+sys.modules`; `importlib.util` without an import). So the record notes which module brought which others, takes all of
+them out of `sys.modules`, and puts back exactly those that an import would have brought. Nothing but modules that every
+interpreter has at its start may be imported here: `begin` must see an untouched interpreter.
+"""
+
+import builtins
+import os
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import ModuleType
+    from typing import Any, TextIO
+
+_OURS = "tidepool"
+ROOT = __file__.rsplit("/tidepool/", 1)[0]
+"""The entry of sys.path that our modules come from."""
+_CLOCK_TICK_NS = 50_000_000
+"""Longer than the granularity of any file system's time stamps here."""
+_bootstrap: "Any" = sys.modules["_frozen_importlib"]
+_external: "Any" = sys.modules["_frozen_importlib_external"]
+_find_and_load: "Callable[[str, Any], ModuleType]" = _bootstrap._find_and_load
+"""The interpreter's own; `import` and `importlib` call it for every name that is not in sys.modules."""
+_import = builtins.__import__
+
+AFTER_FORK: "dict[str, Callable[[Any], object]]" = {}
+"""What must be renewed in a module when a forked program first imports it, by module name."""
+
+
+def is_ours(name: str) -> bool:
+    """Whether a module name belongs to this project."""
+    return name == _OURS or name.startswith(_OURS + ".")
+
+
+class _Tee:
+    """Stands for a standard stream while modules are preloaded and notes who wrote what."""
+
+    def __init__(self, record: "Record", stream: str) -> None:
+        self._record = record
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if not self._record.note(lambda: _stream(self._stream).write(text)):
+            _stream(self._stream).write(text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> "Any":
+        # A module may have kept us: then we are whatever the stream is by now.
+        return getattr(_stream(self._stream), name)
+
+
+def _stream(name: str) -> "TextIO":
+    found: TextIO = getattr(sys, name)
+    if isinstance(found, _Tee):
+        found = getattr(sys, f"__{name}__")
+    return found
+
+
+class Record:
+    """One interpreter's modules: those it started with, those brought later and by whom, those hidden."""
+
+    def __init__(self) -> None:
+        self.fresh: dict[str, Any] = {}
+        """sys.modules as the interpreter started; empty until `begin`."""
+        self.path: list[str] = []
+        """sys.path as the interpreter started."""
+        self.environment: dict[str, str] = {}
+        """os.environ as the interpreter started."""
+        self.encoding = "utf-8"
+        self.encoding_errors = "strict"
+        """Of the standard streams this interpreter started with."""
+        self.main_names: set[str] = set()
+        """What `__main__` had at the start."""
+        self.read_variables: set[str] = set()
+        """Environment variables that some module looked at while it was being imported."""
+        self.hidden: dict[str, Any] = {}
+        self._bound: set[str] = set()
+        """Hidden submodules that were an attribute of their package."""
+        self._brought: dict[str, set[str]] = {}
+        self._effects: dict[str, list[Callable[[], object]]] = {}
+        self._importing: list[str] = []
+        self._finders: list[Any] = []
+        self._directory = "/"
+        self._trusted: object = None
+        """What `_import_state` was when the hidden modules were known to be the right ones."""
+
+    def begin(self) -> None:
+        """Take this interpreter as fresh and start to note imports and what they look at. Call once, first thing."""
+        self.fresh = {name: module for name, module in sys.modules.items() if not is_ours(name)}
+        self.path = [entry for entry in sys.path if entry not in ("", ROOT)]
+        self._finders = list(sys.meta_path)
+        self.main_names = set(vars(sys.modules["__main__"]))
+        for stream in (sys.__stdin__, sys.__stdout__):
+            if stream is not None:
+                self.encoding, self.encoding_errors = stream.encoding, stream.errors or "strict"
+        self.environment = dict(os.environ)
+        _bootstrap._find_and_load = self._noting_find_and_load
+        builtins.__import__ = self._noting_import
+        self._watch_environment()
+
+    def _watch_environment(self) -> None:
+        kind: Any = type(os.environ)
+        self._genuine_environ = (kind.__getitem__, kind.__setitem__)
+        read, write = self._genuine_environ
+
+        def getitem(environ: "Any", key: str) -> "Any":
+            if self._importing and isinstance(key, str):
+                self.read_variables.add(key)
+            return read(environ, key)
+
+        def setitem(environ: "Any", key: str, value: str) -> None:
+            self.note(lambda: write(os.environ, key, value))
+            write(environ, key, value)
+
+        kind.__getitem__, kind.__setitem__ = getitem, setitem
+
+    def note(self, effect: "Callable[[], object]") -> bool:
+        """Something the module being imported did outside itself, to be done again when a program imports it.
+
+        False if no module is being imported.
+        """
+        if self._importing:
+            self._effects.setdefault(self._importing[-1], []).append(effect)
+        return bool(self._importing)
+
+    def _noting_find_and_load(self, name: str, import_: "Any") -> "ModuleType":
+        known, finders = len(sys.modules), list(sys.meta_path)
+        if self._importing:
+            self._brought.setdefault(self._importing[-1], set()).add(name)
+        self._importing.append(name)
+        try:
+            return _find_and_load(name, import_)
+        finally:
+            self._importing.pop()
+            self._brought.setdefault(name, set()).update(list(sys.modules)[known:])
+            for place, finder in enumerate(sys.meta_path):
+                if finder not in finders:
+                    self._effects.setdefault(name, []).append(_finder_adder(place, finder))
+
+    def _noting_import(
+        self,
+        name: str,
+        globals: "Any" = None,
+        locals: "Any" = None,
+        fromlist: "Sequence[str] | None" = (),
+        level: int = 0,
+    ) -> "ModuleType":
+        module = _import(name, globals, locals, fromlist or (), level)
+        if self._importing:
+            leaf = name if level == 0 else str(getattr(module, "__name__", name))
+            self._brought.setdefault(self._importing[-1], set()).update(
+                [leaf, *(f"{leaf}.{item}" for item in fromlist or ())]
+            )
+        return module
+
+    def hold_output(self) -> None:
+        """From here to `hide`, what modules print while being imported is kept for the program that imports them."""
+        sys.stdout, sys.stderr = _Tee(self, "stdout"), _Tee(self, "stderr")  # type: ignore[assignment]
+
+    def forget(self, name: str) -> None:
+        """Drop a module whose import failed, with its submodules: a program must meet the failure itself."""
+        for loaded in [n for n in sys.modules if n == name or n.startswith(name + ".")]:
+            del sys.modules[loaded]
+
+    def hide(self) -> None:
+        """End the noting; take everything that a fresh interpreter lacks out of sight, but ours."""
+        if self._importing or not self.fresh:
+            raise RuntimeError("modules can be hidden only after begin(), and not during an import")
+        if builtins.__import__ is not _import:
+            builtins.__import__ = _import
+            kind: Any = type(os.environ)
+            kind.__getitem__, kind.__setitem__ = self._genuine_environ
+            sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # type: ignore[assignment]
+        sys.meta_path[:] = self._finders
+        for name in [n for n in sys.modules if n not in self.fresh and not is_ours(n)]:
+            self._hide(name)
+        sys.modules.update({name: module for name, module in self.fresh.items() if name != "__main__"})
+        _bootstrap._find_and_load = _on_demand
+
+    def _hide(self, name: str) -> None:
+        module = self.hidden[name] = sys.modules.pop(name)
+        package, _, child = name.rpartition(".")
+        namespace = _namespace(sys.modules.get(package, self.hidden.get(package)))
+        if package and namespace.get(child) is module:
+            del namespace[child]
+            self._bound.add(name)
+        _namespace(module).pop("__warningregistry__", None)
+
+    def trust(self, directory: str) -> None:
+        """The hidden modules are the right ones for this program: nothing in `directory` has their names."""
+        self._directory = directory
+        # A directory changed this moment may change again without a new time stamp; then each import looks.
+        settled = os.stat(directory).st_mtime_ns < time.time_ns() - _CLOCK_TICK_NS
+        self._trusted = _import_state(directory) if settled else None
+
+    def restore(self, name: str) -> None:
+        """Put back what `import name` would bring, unless it would find something else by now."""
+        names = self._closure(name)
+        if self._trusted != _import_state(self._directory) and self._is_shadowed(names):
+            return
+        for found in names:
+            module = self.hidden[found]
+            if found in AFTER_FORK:
+                AFTER_FORK[found](module)
+            sys.modules[found] = module
+            package, _, child = found.rpartition(".")
+            if found in self._bound:
+                setattr(sys.modules.get(package) or self.hidden[package], child, module)
+        # Out of `hidden` only now: another thread that imports the same name must find it in one of the two.
+        for found in names:
+            self.hidden.pop(found, None)
+        for found in names:
+            for effect in self._effects.pop(found, ()):
+                effect()
+
+    def _closure(self, name: str) -> list[str]:
+        found: dict[str, None] = {}
+        waiting = [name]
+        while waiting:
+            here = waiting.pop()
+            if here in found or here not in self.hidden:
+                continue
+            found[here] = None
+            waiting.extend(self._brought.get(here, ()))
+            waiting.append(here.rpartition(".")[0])
+        return list(found)
+
+    def _is_shadowed(self, names: "Iterable[str]") -> bool:
+        """Whether a finder or directory that was not there at the start now has one of these names."""
+        entries = [entry for entry in sys.path if entry not in self.path]
+        finders = [finder for finder in sys.meta_path if finder not in self._finders]
+        for name in names:
+            spec = getattr(self.hidden[name], "__spec__", None)
+            if "." in name or spec is None or spec.origin in ("built-in", "frozen"):
+                continue
+            if any(finder.find_spec(name, None, None) is not None for finder in finders):
+                return True
+            here = _external.PathFinder.find_spec(name, entries)
+            if here is not None and here.loader is not None and here.origin != spec.origin:
+                return True
+        return False
+
+
+def _finder_adder(place: int, finder: "Any") -> "Callable[[], None]":
+    def add() -> None:
+        if finder not in sys.meta_path:
+            sys.meta_path.insert(place, finder)
+
+    return add
+
+
+def _namespace(module: object) -> "dict[str, Any]":
+    """The attributes of what is in sys.modules, which need not be a module."""
+    found = getattr(module, "__dict__", None)
+    return found if isinstance(found, dict) else {}
+
+
+def _import_state(directory: str) -> object:
+    """Equal at two moments only if no import could find anything else at the second than at the first."""
+    try:
+        status = os.stat(directory)
+    except OSError:
+        return object()
+    return list(sys.path), list(sys.meta_path), status.st_ino, status.st_mtime_ns
+
+
+RECORD = Record()
+
+
+def _on_demand(name: str, import_: "Any") -> "ModuleType":
+    if name in RECORD.hidden:
+        RECORD.restore(name)
+    return _find_and_load(name, import_)
+
+
+# Frames from importlib are cut out of the tracebacks of failed imports by this very file name (Python/import.c).
+_on_demand.__code__ = _on_demand.__code__.replace(co_filename="<frozen importlib._bootstrap>")

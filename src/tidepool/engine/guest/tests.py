@@ -1,0 +1,3 @@
+"""pytest runner (placeholder under construction)."""
+def preload() -> None:
+    pass

@@ -1,0 +1,130 @@
+"""How the tests here run one program both ways: forked from a preloaded parent, and by the real interpreter."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tidepool.engine.guest
+from tidepool.engine.guest import frames
+
+GUEST = Path(tidepool.engine.guest.__file__).parent
+START = """\
+import sys
+sys.path.append({root!r})
+from tidepool.engine.guest import imports
+imports.RECORD.begin()
+from tidepool.engine.guest import stage
+from tidepool.engine.parent import main
+stage.enter(lambda: main({control}))
+"""
+
+
+def plain_environment(home: Path) -> dict[str, str]:
+    """Like a sandbox's: few variables, none of which rules the interpreter but the language."""
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "USER": "daytona"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended; `status` is the exit code, or minus the signal."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+    report: bytes = b""
+
+
+def lay_out(root: Path) -> None:
+    """The guest's modules where nothing else of ours stands, as in a sandbox."""
+    engine = root / "tidepool" / "engine"
+    engine.mkdir(parents=True)
+    (engine / "guest").symlink_to(GUEST)
+    shutil.copy(Path(__file__).with_name("parent.py"), engine / "parent.py")
+
+
+class Parent:
+    """A preloaded interpreter that forks runs."""
+
+    def __init__(
+        self,
+        place: Path,
+        modules: Sequence[str] = (),
+        pytest: bool = False,
+        python: str = sys.executable,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        root = place / "root"
+        if not root.exists():
+            lay_out(root)
+        self.environment = dict(environment or plain_environment(place))
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control = ours
+        start = START.format(root=str(root), control=theirs.fileno())
+        self._process = subprocess.Popen(
+            [python, "-u", "-"], stdin=subprocess.PIPE, pass_fds=[theirs.fileno()], env=self.environment, cwd="/"
+        )
+        assert self._process.stdin is not None
+        self._process.stdin.write(start.encode())
+        self._process.stdin.close()
+        theirs.close()
+        self.preloaded = self._ask({"modules": list(modules), "pytest": pytest})
+
+    def _ask(self, message: dict[str, Any], fds: tuple[int, ...] = ()) -> dict[str, Any]:
+        frames.send(self._control, message, fds)
+        answer = frames.receive(self._control)
+        assert answer is not None, "the preloaded parent has died"
+        return answer[0]
+
+    def why_not_fork(self, env: Mapping[str, str], cwd: Path, uid: int = 1000) -> str:
+        """What the preloaded interpreter answers."""
+        return str(self._ask({"kind": "why_not_fork", "env": dict(env), "cwd": str(cwd), "uid": uid})["why"])
+
+    def run(self, message: dict[str, Any], cwd: Path, env: Mapping[str, str], stdin: bytes = b"") -> Ended:
+        """Fork one run and wait for it and for the end of its output."""
+        source = os.memfd_create("stdin")
+        os.write(source, stdin)
+        os.lseek(source, 0, os.SEEK_SET)
+        pipes = [os.pipe() for _ in range(3)]
+        with ThreadPoolExecutor(len(pipes)) as readers:
+            texts = [readers.submit(_read_all, read) for read, _ in pipes]
+            fds = (source, *(write for _, write in pipes))
+            answer = self._ask(message | {"cwd": str(cwd), "env": dict(env)}, fds)
+            frames.close_all(list(fds))
+            return Ended(int(answer["status"]), *(text.result() for text in texts))
+
+    def run_source(self, source: bytes, cwd: Path, env: Mapping[str, str], argv: Sequence[str] = ("-",)) -> Ended:
+        """A program text from nowhere, or the script `argv[0]`."""
+        filename = "<stdin>" if argv[0] == "-" else argv[0]
+        text = source.decode("utf-8", "surrogateescape")
+        return self.run({"kind": "source", "source": text, "argv": list(argv), "filename": filename}, cwd, env)
+
+    def run_tests(self, paths: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Ended:
+        """One pytest run."""
+        return self.run({"kind": "tests", "paths": list(paths)}, cwd, env)
+
+    def close(self) -> None:
+        """End the parent; its exit code must be 0."""
+        self._control.close()
+        assert self._process.wait(10) == 0
+
+
+def _read_all(fd: int) -> bytes:
+    with os.fdopen(fd, "rb") as file:
+        return file.read()
+
+
+def execute(
+    source: bytes, cwd: Path, env: Mapping[str, str], argv: Sequence[str] = ("-",), python: str = sys.executable
+) -> Ended:
+    """The same run by the real interpreter: `python -u - argv…` or `python -u script argv…`."""
+    done = subprocess.run(
+        [python, "-u", *argv], input=source if argv[0] == "-" else b"", capture_output=True, cwd=cwd, env=dict(env), timeout=60
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)

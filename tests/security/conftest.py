@@ -1,0 +1,111 @@
+"""A real engine for tests that attack from inside real sandboxes, and the host's invariants around every attack."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from tidepool.engine import CodeRun, Command, Engine, EngineConfig, ExecResult, Limits, Sandbox, SandboxSpec
+
+T = TypeVar("T")
+MIB = 1 << 20
+
+
+class EngineThread:
+    """An engine on an event loop of its own; tests stay plain functions."""
+
+    def __init__(self, state_dir: Path, runtime_dir: Path) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        # Root is kept: the tests themselves look at the host with it. Dropping it is tested through the server.
+        config = EngineConfig(state_dir, runtime_dir, pool_size=1, drop_root=False)
+        self.engine = self.run(Engine.start(config))
+        self.state_dir = state_dir
+
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout_s: float = 50.0) -> T:
+        """Run a coroutine on the engine's loop and wait for it."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout_s)
+
+    def sandbox(self, **spec: Any) -> Sandbox:
+        """A new sandbox."""
+        return self.run(self.engine.create(SandboxSpec(**spec)))
+
+    def python(self, sandbox: Sandbox, code: str, timeout_s: float | None = 30.0) -> ExecResult:
+        """Run a Python text."""
+        return self.run(sandbox.run_code(CodeRun(code, timeout_s=timeout_s)))
+
+    def shell(self, sandbox: Sandbox, script: str, timeout_s: float | None = 30.0) -> ExecResult:
+        """Run a shell script."""
+        return self.run(sandbox.exec(Command(shell=script, timeout_s=timeout_s)))
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.run(self.engine.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[EngineThread]:
+    """One engine for all attacks; they must not be able to harm it."""
+    place = Path(tempfile.mkdtemp(prefix="tidepool-attack-"))
+    place.chmod(0o755)
+    thread = EngineThread(place / "state", place / "run")
+    try:
+        yield thread
+    finally:
+        thread.close()
+        shutil.rmtree(place)
+
+
+@pytest.fixture
+def box(host: EngineThread) -> Iterator[Sandbox]:
+    """A fresh sandbox, deleted afterwards."""
+    sandbox = host.sandbox()
+    yield sandbox
+    host.run(host.engine.delete(sandbox))
+
+
+@pytest.fixture
+def make_box(host: EngineThread) -> Iterator[Callable[..., Sandbox]]:
+    """Makes sandboxes of given memory, disk and pids; all are deleted afterwards."""
+    made: list[Sandbox] = []
+
+    def make(memory_mib: int = 1024, disk_mib: int = 256, pids: int = 512, **spec: Any) -> Sandbox:
+        limits = Limits(memory_bytes=memory_mib * MIB, disk_bytes=disk_mib * MIB, pids=pids)
+        made.append(host.sandbox(limits=limits, **spec))
+        return made[-1]
+
+    yield make
+    for sandbox in made:
+        host.run(host.engine.delete(sandbox))
+
+
+@pytest.fixture(autouse=True)
+def host_unchanged(tmp_path: Path) -> Iterator[None]:
+    """After every attack the host's mounts, sysctls and a canary are what they were."""
+    canary = tmp_path / "canary"
+    canary.write_text("unharmed")
+    before = _invariants()
+    yield
+    assert canary.read_text() == "unharmed"
+    assert _invariants() == before
+
+
+def _invariants() -> dict[str, str]:
+    """What no sandbox may change."""
+    watched = ("/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/vm/swappiness")
+    values = {path: Path(path).read_text() for path in watched}
+    values["mounts"] = Path("/proc/self/mounts").read_text()
+    values["links"] = str(sorted(os.listdir("/sys/class/net")))
+    values["passwd"] = str(os.stat("/etc/passwd").st_mtime_ns)
+    values["python"] = str(os.stat(os.path.realpath("/proc/self/exe")).st_mtime_ns)
+    return values
