@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from tidepool.cli import main as cli
+from tidepool.engine.guest.run import DIFFERENCES
 from tidepool.engine.lifecycle import TABLE, State
 from tidepool.engine.spec import Limits
 
@@ -50,17 +51,32 @@ def commands() -> str:
 
 
 def _helps() -> Iterator[tuple[str, str]]:
-    context = click.Context(cli.tree, info_name="tidepool", terminal_width=100, max_content_width=100)
+    context = _context(cli.tree, "tidepool", None)
     for name in cli.COMMANDS:
         command = cli.tree.get_command(context, name)
         assert command is not None
-        child = click.Context(
-            command, info_name=name, parent=context, terminal_width=100, max_content_width=100
-        )
+        child = _context(command, name, context)
         yield name, command.get_help(child).strip()
 
 
-PARTS: dict[str, Callable[[], str]] = {"states": states, "limits": limits, "commands": commands}
+def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
+    names = ["-h", "--help"]
+    return click.Context(
+        command, parent, name, terminal_width=100, max_content_width=100, help_option_names=names
+    )
+
+
+def differences() -> str:
+    """How a forked run can be told from a fresh interpreter."""
+    return "\n".join(f"- {sentence}" for sentence in DIFFERENCES)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "states": states,
+    "limits": limits,
+    "commands": commands,
+    "differences": differences,
+}
 
 
 def generated(text: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import leftovers
+from tests import leftovers, walls
 
 _SESSION = secrets.token_hex(8)
 _PLACE = pytest.StashKey[Path]()
@@ -54,6 +54,10 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TIDEPOOL_STATE_DIR"] = str(place / "state")
     os.environ["TIDEPOOL_RUNTIME_DIR"] = str(place / "run")
     os.environ[leftovers.SESSION_KEY] = _SESSION
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    walls.check(item)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

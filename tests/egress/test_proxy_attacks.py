@@ -182,6 +182,15 @@ def test_an_index_cannot_lead_into_the_private_network(
         canary.accept()
 
 
+@pytest.mark.parametrize(
+    "place", ["file:///etc/secret.whl", "https://user:pass@127.0.0.1/secret.whl", "gopher://x/secret.whl"]
+)
+def test_a_link_that_is_no_plain_web_address_is_listed_and_never_followed(place, sandbox, index):
+    index.page("odd", f'<a href="{place}">x</a>')
+    assert place.encode() not in sandbox.get("/simple/odd/")[2]
+    assert sandbox.get("/files/0/odd/secret.whl")[0] == 403
+
+
 def test_a_page_may_not_redirect_into_the_private_network_either(sandbox, index, canary):
     page = index.paths["/simple/tp-alpha/"]
     page.status, page.headers = (

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tidepool.egress import npm, simple
-from tidepool.egress.destination import parse_url
+from tidepool.egress.destination import BadUrl, parse_url
 from tidepool.egress.simple import BadPage
 
 BASE = parse_url("https://index.example/simple/tp/")
@@ -23,16 +23,26 @@ HTML = b"""<!DOCTYPE html><html><body>
 
 def test_html_is_read():
     page = simple.parse_page("text/html; charset=utf-8", HTML, BASE, 3)
-    assert list(page) == ["tp-1.0-py3-none-any.whl", "tp-1.0.tar.gz", "tp-2.0+cpu.zip"]
-    wheel, source, archive = page.values()
-    assert str(wheel.upstream) == "https://files.example/tp-1.0-py3-none-any.whl"
+    assert list(page) == [
+        "tp-1.0-py3-none-any.whl",
+        "tp-1.0.tar.gz",
+        "tp-2.0+cpu.zip",
+        "tp-3.zip",
+        "tp-4.zip",
+        "tp-5.zip",
+    ]
+    wheel, source, archive, *unusable = page.values()
+    for listing in unusable:
+        with pytest.raises(BadUrl):
+            listing.upstream()
+    assert str(wheel.upstream()) == "https://files.example/tp-1.0-py3-none-any.whl"
     assert wheel.entry.hashes == {"sha256": "aa"}
     assert (wheel.entry.requires_python, wheel.entry.metadata, wheel.entry.yanked) == (
         ">=3.8",
         {"sha256": "bb"},
         "broken & old",
     )
-    assert (str(source.upstream), source.entry.hashes) == (
+    assert (str(source.upstream()), source.entry.hashes) == (
         "https://index.example/f/tp-1.0.tar.gz",
         {"md5": "cc"},
     )
@@ -47,7 +57,7 @@ def test_what_was_read_as_html_is_the_same_when_written_and_read_again():
         again = simple.parse_page(kind, written, local, 0)
         for name, listing in page.items():
             entry = again[name].entry
-            assert str(again[name].upstream) == f"http://127.0.0.1:3128/files/0/tp/{name}"
+            assert str(again[name].upstream()) == f"http://127.0.0.1:3128/files/0/tp/{name}"
             assert entry.hashes == listing.entry.hashes
             assert entry.metadata == listing.entry.metadata
             assert entry.requires_python == listing.entry.requires_python

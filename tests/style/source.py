@@ -1,6 +1,8 @@
 """The project's source as the style tests look at it: files, definitions, lengths. Nothing here judges."""
 
 import ast
+import io
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,14 @@ ROOT = Path(__file__).parents[2]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _OVERLOAD = "overload"
+_NO_CODE = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,22 @@ def functions(*tops: str) -> list[tuple[str, Function]]:
 def length(node: ast.stmt) -> int:
     """Lines from the `def` to the last one."""
     return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def code_lines(text: str) -> int:
+    """Lines of a source that have code on them: blank lines, comments and docstrings do not count."""
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    counted = {
+        line for one in tokens if one.type not in _NO_CODE for line in range(one.start[0], one.end[0] + 1)
+    }
+    for node in ast.walk(ast.parse(text)):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
+            counted -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return len(counted)
 
 
 def body_length(node: Function) -> int:

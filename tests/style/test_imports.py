@@ -2,7 +2,9 @@
 
 import ast
 import importlib
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,17 @@ def test_nothing_is_exported_by_star() -> None:
         if isinstance(node, ast.ImportFrom) and any(name.name == "*" for name in node.names)
     ]
     assert stars == []
+
+
+def test_what_the_source_imports_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [
+        *project["dependencies"],
+        *(line for group in project["optional-dependencies"].values() for line in group),
+    ]
+    declared = {re.split(r"[^A-Za-z0-9_.-]", line)[0].lower().replace("-", "_") for line in lines}
+    ours = {"tidepool", "daytona_sdk", "sea"}
+    names = {name.partition(".")[0] for file in python_files("src") for name in imported(file)}
+    modules = {"multipart": "python_multipart", "_pytest": "pytest"}
+    foreign = {modules.get(name, name) for name in names - ours - set(sys.stdlib_module_names)}
+    assert foreign - declared == set()

@@ -8,7 +8,16 @@ from statistics import median
 
 import pytest
 
-from tests.style.source import ROOT, body_length, definitions, functions, is_public, parameters, python_files
+from tests.style.source import (
+    ROOT,
+    body_length,
+    code_lines,
+    definitions,
+    functions,
+    is_public,
+    parameters,
+    python_files,
+)
 
 FILE_LINES = 500
 FUNCTION_LINES = 60
@@ -41,10 +50,8 @@ def test_functions_take_few_parameters() -> None:
 
 
 def test_the_engine_can_be_read_in_a_day() -> None:
-    assert (
-        sum(len(file.read_text().splitlines()) for file in python_files("src/tidepool/engine"))
-        <= ENGINE_LINES
-    )
+    # Code alone: what explains it makes reading shorter, not longer (docs/decisions).
+    assert sum(code_lines(file.read_text()) for file in python_files("src/tidepool/engine")) <= ENGINE_LINES
 
 
 def test_every_public_thing_says_what_it_is() -> None:

@@ -13,7 +13,7 @@ def solution():
             busy[-1][1] = max(busy[-1][1], b)
         else:
             busy.append([a, b])
-    load = sum(b - a for a, b in busy)
+    load = sum(end - start for start, end in busy)
     edges = [0] + [edge for pair in busy for edge in pair] + [window]
     idle = max(edges[i + 1] - edges[i] for i in range(0, len(edges), 2))
     return round(100 * load / window, 1), idle

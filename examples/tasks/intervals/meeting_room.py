@@ -15,4 +15,4 @@ for low, high in spans[1:]:
         merged[-1][1] = max(merged[-1][1], high)
     else:
         merged.append([low, high])
-print(sum(high - low for low, high in merged))
+print(sum(b - a for a, b in merged))

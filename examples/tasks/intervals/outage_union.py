@@ -10,4 +10,4 @@ for down, up in everything[1:]:
         union[-1][1] = max(union[-1][1], up)
     else:
         union.append([down, up])
-print(sum(up - down for down, up in union))
+print(sum(span[1] - span[0] for span in union))

@@ -10,4 +10,4 @@ for start, stop in ordered[1:]:
     else:
         stretches.append([start, stop])
 print(stretches)
-print(sum(stop - start for start, stop in stretches))
+print(sum(end - begin for begin, end in stretches))

@@ -6,7 +6,8 @@ root = "/srv/www"
 requests = ["/css/site.css", "/../../etc/passwd", "/a/../../www/x.txt", "/img/../../private/key"]
 for request in requests:
     kept = []
-    for segment in (root + request).split("/"):
+    path = root + request
+    for segment in path.split("/"):
         if segment in ("", "."):
             continue
         if segment == "..":

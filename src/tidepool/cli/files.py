@@ -20,10 +20,10 @@ _REMOTE = re.compile(r"(?P<sandbox>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<path>.+)", re
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
 def cp(source: str, destination: str) -> None:
-    """Copy a file into a sandbox or out of it; one of SRC and DST is ID:PATH.
+    """Copy a file into a sandbox or out of it.
 
-    A PATH in the sandbox is absolute or relative to its work directory. A DST that is a directory, or ends in `/`,
-    takes the file under its own name.
+    One of SRC and DST is ID:PATH. A PATH in the sandbox is absolute or relative to its work directory. A DST that is a
+    directory, or ends in `/`, takes the file under its own name.
     """
     remote_source, remote_destination = _REMOTE.fullmatch(source), _REMOTE.fullmatch(destination)
     if (remote_source is None) == (remote_destination is None):

@@ -32,6 +32,16 @@ BROKEN_PIPE = 128 + 13
 class _Tree(click.Group):
     """Loads a command's module when the command is named."""
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            status = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader has gone; what is still buffered must not fail again when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
+        return status
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -57,7 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: 1 for an error, 2 for wrong usage, 130 after Ctrl-C."""
     try:
         status = tree.main(args=arguments, prog_name="tidepool", standalone_mode=False)
-        sys.stdout.flush()
     except click.UsageError as error:
         error.show()
         return 2
@@ -66,8 +75,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone; what is still buffered must not fail again when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
     return status if isinstance(status, int) else 0

@@ -90,10 +90,11 @@ def run(
     net: str,
     files: tuple[str, ...],
 ) -> int:
-    """Run a program in a sandbox of its own, which is deleted at the end.
+    """Run a program in a sandbox of its own.
 
-    FILE ends in .py, .js, .mjs, .cjs or .ts; `-` is a Python program from stdin. Options for the program itself stand
-    behind `--`. Its stdin is that of this command, unless that is a terminal. Its exit code is this command's.
+    The sandbox is deleted at the end. FILE ends in .py, .js, .mjs, .cjs or .ts; `-` is a Python program from stdin.
+    Options for the program itself stand behind `--`. Its stdin is that of this command, unless that is a terminal. Its
+    exit code is this command's.
     """
     argv, stdin, uploads = _program(file, arguments, files)
     params = CreateSandboxFromSnapshotParams(

@@ -43,7 +43,10 @@ def _row(box: Sandbox, now: datetime) -> tuple[str, ...]:
 @click.command()
 @click.argument("sandbox")
 def logs(sandbox: str) -> None:
-    """Print the newest 64 KiB of what the runs in a sandbox wrote."""
+    """Print what the runs in a sandbox wrote.
+
+    The newest 64 KiB of it, as the server kept it.
+    """
     with connect() as daytona:
         sys.stdout.buffer.write(find(daytona, sandbox).get_logs())
     sys.stdout.buffer.flush()
@@ -61,7 +64,10 @@ def rm(sandboxes: tuple[str, ...]) -> None:
 @click.command()
 @click.option("--all", "everything", is_flag=True, help="Every sandbox there is.")
 def prune(everything: bool) -> None:
-    """Delete the sandboxes that have failed or whose `tidepool run` is gone."""
+    """Delete sandboxes that nobody needs.
+
+    Those that have failed, and those that a `tidepool run` on this machine left behind when it was killed.
+    """
     with connect() as daytona:
         for box in daytona.list():
             if everything or box.state == SandboxState.ERROR or _is_left_over(box):

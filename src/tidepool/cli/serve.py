@@ -17,10 +17,10 @@ import click
     "--pool", type=click.IntRange(0), metavar="N", help="Sandboxes kept warm per layer. [default: 2]"
 )
 def serve(**options: str | float | None) -> int:
-    """Serve Daytona's API, over TCP with an API key or on a Unix socket of your own.
+    """Serve Daytona's API, over TCP or a Unix socket.
 
-    Prints one line with its URL when it is ready. The key is TIDEPOOL_API_KEY, or in the file that TIDEPOOL_API_KEY_FILE
-    names, or else one that is made once; where it is kept is said on stderr.
+    Prints one line with its URL when it is ready. The key for TCP is TIDEPOOL_API_KEY, or in the file that
+    TIDEPOOL_API_KEY_FILE names, or else one that is made once; where it is kept is said on stderr.
     """
     if options["uds"] and (options["host"] or options["port"] is not None):
         raise click.UsageError("--uds is instead of --host and --port; give one of them")

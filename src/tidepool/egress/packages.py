@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tidepool.egress import npm, simple
 from tidepool.egress.cache import Cache, Made
-from tidepool.egress.destination import Url
+from tidepool.egress.destination import BadUrl, Url
 from tidepool.egress.indexes import HostIndexes
 from tidepool.egress.npm import Packument
 from tidepool.egress.refusal import Refusal
@@ -139,7 +139,12 @@ class Packages:
             raise Refusal(
                 404, f"The package index does not list this file for {target.project}; it is not fetched."
             )
-        return self._python[target.index], listing.upstream.with_suffix(suffix)
+        try:
+            return self._python[target.index], listing.upstream().with_suffix(suffix)
+        except BadUrl:
+            raise Refusal(
+                403, "The package index links this file to something that is not a usable URL."
+            ) from None
 
     async def _package(self, name: str, asked: Asked) -> Answer:
         abbreviated = npm.ABBREVIATED in asked.accept

@@ -46,17 +46,26 @@ class _JsonPage(msgspec.Struct):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """One file that an index lists, with the place it is really at."""
+    """One file that an index lists."""
 
     index: int
     entry: Entry
-    upstream: Url
+    base: Url
+    """Of the page; the entry's link is relative to it."""
+
+    def upstream(self) -> Url:
+        """Where the file really is. Pages have thousands of links and few are ever followed, so it is read here.
+
+        Raises:
+            BadUrl: The link is none that the proxy would follow.
+        """
+        return join(self.base, self.entry.url)
 
 
 def parse_page(content_type: str, body: bytes, base: Url, index: int) -> dict[str, Listing]:
     """The files of an index's page by filename; the first of equals wins.
 
-    Links that the proxy would not follow, and filenames outside the strict grammar, are left out.
+    Filenames outside the strict grammar are left out.
 
     Raises:
         BadPage: Neither JSON nor HTML of the simple API.
@@ -70,11 +79,8 @@ def parse_page(content_type: str, body: bytes, base: Url, index: int) -> dict[st
         raise BadPage("the index answered with something that is not a project page")
     listings: dict[str, Listing] = {}
     for entry in entries:
-        if FILENAME.match(entry.filename) and entry.filename not in listings:
-            try:
-                listings[entry.filename] = Listing(index, entry, join(base, entry.url))
-            except BadUrl:
-                continue
+        if FILENAME.match(entry.filename):
+            listings.setdefault(entry.filename, Listing(index, entry, base))
     return listings
 
 

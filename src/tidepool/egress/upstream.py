@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import httpcore
 
+from tidepool.egress.cache import Cache, Made
 from tidepool.egress.destination import BadUrl, Origin, Url, is_public, join, parse_url
 from tidepool.egress.indexes import Index
 from tidepool.egress.refusal import Refusal
@@ -24,6 +25,8 @@ MAX_PAGE_BYTES = 48 << 20
 """Largest page, unpacked."""
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 60.0
+NAME_TTL_S = 30.0
+MAX_NAMES = 1000
 _REDIRECTS = (301, 302, 303, 307, 308)
 _AGENT = b"tidepool-egress"
 
@@ -214,6 +217,7 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
     def __init__(self, own: Origin) -> None:
         self._own = own
         self._network = httpcore.AnyIOBackend()
+        self._names: Cache[list[str]] = Cache(MAX_NAMES)
 
     async def connect_tcp(
         self,
@@ -223,6 +227,11 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        """Connects to the first address that answers of those a name has, once all of them have been checked.
+
+        Raises:
+            Refusal: 403 one of them is not allowed, 502 the name has none, 504 resolving takes too long.
+        """
         addresses = await self._allowed(host, port)
         for address in addresses[:-1]:
             try:
@@ -232,15 +241,16 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         return await self._network.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
 
     async def sleep(self, seconds: float) -> None:
+        """Waits, for the client library's own pauses."""
         await asyncio.sleep(seconds)
 
     async def _allowed(self, host: str, port: int) -> list[str]:
-        addresses = await _resolve(host, port)
+        addresses = await self._resolve(host, port)
         if (host, port) == (self._own.host, self._own.port):
             return addresses
         doubtful = [address for address in addresses if not is_public(address)]
         if doubtful:
-            same = await _resolve(self._own.host, self._own.port) if port == self._own.port else []
+            same = await self._resolve(self._own.host, self._own.port) if port == self._own.port else []
             # One private answer among public ones is how rebinding looks: the whole name is refused.
             if not set(doubtful) <= set(same):
                 raise Refusal(
@@ -248,8 +258,16 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
                 )
         return addresses
 
+    async def _resolve(self, host: str, port: int) -> list[str]:
+        """A name's addresses, asked for once however many connections are opened at the same time."""
 
-async def _resolve(host: str, port: int) -> list[str]:
+        async def make() -> Made[list[str]]:
+            return Made(await _look_up(host, port), 1, NAME_TTL_S)
+
+        return await self._names.get((host, port), make)
+
+
+async def _look_up(host: str, port: int) -> list[str]:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):

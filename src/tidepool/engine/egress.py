@@ -5,6 +5,7 @@ table). Index credentials are read by that process itself before it drops root; 
 """
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 - used by asyncio.to_thread, once root is gone and files may be out of reach
 import os
 import socket
 import subprocess

@@ -84,7 +84,9 @@ class Engine:
         engine = cls(config, backend, egress)
         engine_ref.append(engine)
         await backend.ready()
-        engine._layers = Layers(config.state_dir, launched.python, engine.create, engine.delete)
+        engine._layers = Layers(
+            config.state_dir, launched.python, engine.create, engine.delete, egress.identity
+        )
         engine._housekeeping = asyncio.get_running_loop().create_task(engine._keep_house())
         return engine
 

@@ -170,8 +170,15 @@ def _write_usr_mask(mask: Path, prefix: Path) -> None:
         shutil.copyfile(file, guest / file.name)
     subprocess.run([sys.executable, "-m", "compileall", "-q", "-s", mask, "-p", "/usr", guest], check=True)
     for library in sorted((prefix / "lib").glob("libpython3*.so*")) if prefix != Path("/usr") else ():
-        # The loader looks into /usr/lib without a cache; the interpreter was linked for another prefix.
-        (mask / "lib" / library.name).symlink_to(f"/usr/local/lib/{library.name}")
+        # The loader looks into /usr/lib without a cache; the interpreter was linked for another prefix. A namesake of
+        # the host's own interpreter in a multiarch directory would be found first.
+        for place in (
+            Path("/usr/lib"),
+            *(other.parent for other in Path("/usr/lib").glob(f"*/{library.name}")),
+        ):
+            link = mask / place.relative_to("/usr") / library.name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(f"/usr/local/lib/{library.name}")
 
 
 def _unreadable(top: str) -> list[str]:

@@ -1,12 +1,21 @@
-"""How one server is set up; the only place of the server that reads the environment."""
+"""How one server is set up; the only place of the server that reads the environment.
+
+The rest gets a frozen `ServerConfig`. A key is never written anywhere but into its own file.
+"""
 
 import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 MAX_JSON_BYTES = 32 << 20
+KEY_VARIABLE = "TIDEPOOL_API_KEY"
+KEY_FILE = "api_key"
+"""In the state directory: the key that was made because none was given."""
+DEFAULT_NETWORK = "packages"
+FIRST_TENANT = "default"
 
 
 @dataclass(frozen=True)
@@ -21,9 +30,29 @@ class ServerConfig:
     """Who may speak over a Unix socket."""
     idle_s: float | None = None
     """Exit after so long without work; None: never."""
-    default_network: str = "none"
+    default_network: str = DEFAULT_NETWORK
     """For sandboxes whose request names none."""
     pool_size: int = 2
+    """Warm sandboxes kept per tenant and dependency layer."""
+
+
+def from_environment(needs_key: bool, **options: Any) -> tuple[ServerConfig, str]:
+    """The configuration, and a sentence that says where the API key is; empty where none is needed.
+
+    A key in the environment is taken out of it, so that no child of this process inherits it.
+
+    Args:
+        needs_key: Whether clients come over TCP.
+        options: Further fields of `ServerConfig`.
+
+    Raises:
+        OSError, ValueError: As `api_keys`.
+    """
+    uid = os.geteuid()
+    state_dir, runtime_dir = directories(os.environ, uid)
+    keys, note = api_keys(os.environ, state_dir) if needs_key else ({}, "")
+    os.environ.pop(KEY_VARIABLE, None)
+    return ServerConfig(state_dir, runtime_dir, keys, frozenset({0, uid}), **options), note
 
 
 def directories(environ: Mapping[str, str], uid: int) -> tuple[Path, Path]:
@@ -48,23 +77,35 @@ def api_keys(environ: Mapping[str, str], state_dir: Path) -> tuple[dict[str, str
     state directory, readable by its owner only.
 
     Raises:
-        OSError: The named file cannot be read.
-        ValueError: The key is empty or not one line.
+        OSError: The file cannot be read or made.
+        ValueError: The key is empty, not one line or not ASCII.
     """
-    if "TIDEPOOL_API_KEY" in environ:
-        return _one(environ["TIDEPOOL_API_KEY"], "TIDEPOOL_API_KEY"), "the API key is TIDEPOOL_API_KEY's"
+    if KEY_VARIABLE in environ:
+        return _one(environ[KEY_VARIABLE], KEY_VARIABLE), f"the API key is the value of {KEY_VARIABLE}"
     named = environ.get("TIDEPOOL_API_KEY_FILE")
-    path = Path(named) if named else state_dir / "api_key"
+    path = Path(named) if named else state_dir / KEY_FILE
     if not named and not path.exists():
-        state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        _make_key(path)
+    return _one(path.read_text(errors="replace"), str(path)), f"the API key is in {path}"
+
+
+def _make_key(path: Path) -> None:
+    """Put a new key there, unless another server is faster: nobody ever sees half of one."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
         with os.fdopen(fd, "w") as file:
             file.write(f"dtn_{secrets.token_hex(32)}\n")
-    return _one(path.read_text(), str(path)), f"the API key is in {path}"
+        os.link(part, path)
+    except FileExistsError:
+        return  # the other one's is as good
+    finally:
+        os.unlink(part)
 
 
 def _one(text: str, source: str) -> dict[str, str]:
     key = text.strip()
-    if not key or any(character.isspace() for character in key):
-        raise ValueError(f"{source} must hold one key on one line")
-    return {key: "default"}
+    if not key or not key.isascii() or any(character.isspace() for character in key):
+        raise ValueError(f"{source} must hold one key, ASCII letters on one line")
+    return {key: FIRST_TENANT}

@@ -1,7 +1,7 @@
 """What official clients wrap around a command, and the hint for a shell line that was sent as code. Pure.
 
-Clients up to about 0.166 send `sh -c "<exports>echo '<base64>' | base64 -d | sh"` (protocol section 10.2): the command
-inside is run directly, which gives the right exit code and saves three processes.
+Clients up to about 0.157 send `sh -c "<exports>echo '<base64>' | base64 -d | sh"` (protocol section 10.2): the command
+inside is run directly, and code inside that runs as code, which gives the right exit code and saves three processes.
 """
 
 import ast
@@ -10,82 +10,63 @@ import binascii
 import re
 from dataclasses import dataclass, field
 
+_BASE64 = "[A-Za-z0-9+/=]*"
+_ARGV = r"(?P<argv>[\w@%+=:,./ -]*)"  # words that no shell would change
 _OUTER = re.compile(
-    r"""^\s*sh -c "(?P<exports>.*?)echo '(?P<command>[A-Za-z0-9+/=]*)' \| base64 -d \| sh"\s*$""", re.S
+    rf"""\s*sh -c "(?P<exports>.*?)echo '(?P<command>{_BASE64})' \| base64 -d \| sh"\s*""", re.S
 )
 _EXPORT = re.compile(
-    r"""export (?P<key>[A-Za-z_][A-Za-z0-9_]*)=\$\(echo '(?P<value>[A-Za-z0-9+/=]*)' \| base64 -d\);\s*"""
+    rf"""export (?P<key>[A-Za-z_][A-Za-z0-9_]*)=\$\(echo '(?P<value>{_BASE64})' \| base64 -d\);\s*"""
 )
-_PYTHON = re.compile(
-    r"""^\s*sh -c 'python3 -u -c "exec\(__import__\(\\"base64\\"\)\.b64decode\(\\"(?P<code>[A-Za-z0-9+/=]*)\\"\)"""
-    r"""\.decode\(\)\)" (?P<argv>[^'"`$\\|&;<>()]*)'\s*$"""
-)
-_PROGRAMS = {
-    *(
-        "python",
-        "python3",
-        "pip",
-        "pip3",
-        "pytest",
-        "uv",
-        "node",
-        "npm",
-        "npx",
-        "bash",
-        "sh",
-        "ls",
-        "cd",
-        "cat",
-        "echo",
+_INNER = {
+    "python": re.compile(
+        rf"""\s*sh -c 'python3 -u -c "exec\(__import__\(\\"base64\\"\)\.b64decode\(\\"(?P<code>{_BASE64})\\"\)"""
+        rf"""\.decode\(\)\)" {_ARGV}'\s*"""
     ),
-    *(
-        "mkdir",
-        "rm",
-        "cp",
-        "mv",
-        "git",
-        "curl",
-        "wget",
-        "apt",
-        "apt-get",
-        "make",
-        "find",
-        "grep",
-        "sed",
-        "awk",
-        "tar",
+    "javascript": re.compile(
+        rf"""\s*sh -c 'echo (?P<code>{_BASE64}) \| base64 --decode \| node -e "\$\(cat\)" """
+        rf"""{_ARGV} 2>&1 \| grep -vE "npm notice"'\s*"""
     ),
-    *("touch", "chmod", "pwd", "which", "env", "export", "sudo"),
+    "typescript": re.compile(
+        rf"""\s*sh -c 'echo (?P<code>{_BASE64}) \| base64 --decode \| npx ts-node -O "[^"]*\\"CommonJS\\"}}" """
+        rf"""-e "\$\(cat\)" x {_ARGV} 2>&1 \| grep -vE "npm notice"'\s*"""
+    ),
 }
+_PROGRAMS = (
+    " apt apt-get awk bash cat cd chmod cp curl echo env export find git grep ls make mkdir mv node npm npx pip pip3"
+    " pwd pytest python python3 rm sed sh sudo tar touch uv wget which "
+)
 HINT = "ERROR: code_run runs source code; this looks like a shell command, use process.exec for it\n"
 
 
 @dataclass(frozen=True)
 class Unwrapped:
-    """What was in an envelope; exactly one of `command` and `code` is set."""
+    """What was in an envelope: exactly one of `command` and `code` is set."""
 
     command: str | None = None
     code: str | None = None
+    language: str = ""
+    """Of `code`."""
     argv: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
 
 
 def unwrap(text: str) -> Unwrapped:
-    """The command or Python text inside an envelope; text without one is the command itself."""
-    outer = _OUTER.match(text)
+    """The command or program text inside an envelope; text without one is the command itself."""
+    outer = _OUTER.fullmatch(text)
     if outer is None:
         return Unwrapped(command=text)
-    exports = outer["exports"]
+    exports, command = outer["exports"], _decode(outer["command"])
     env = {found["key"]: _decode(found["value"]) for found in _EXPORT.finditer(exports)}
-    command = _decode(outer["command"])
-    if command is None or None in env.values() or _EXPORT.sub("", exports).strip():
-        return Unwrapped(command=text)
     values = {key: value for key, value in env.items() if value is not None}
-    inner = _PYTHON.match(command)
-    code = _decode(inner["code"]) if inner is not None else None
-    if inner is None or code is None:
-        return Unwrapped(command=command, env=values)
-    return Unwrapped(code=code, argv=tuple(inner["argv"].split()), env=values)
+    if command is None or len(values) < len(env) or _EXPORT.sub("", exports).strip():
+        return Unwrapped(command=text)  # not quite an envelope: a shell must see it as it is
+    for language, pattern in _INNER.items():
+        inner = pattern.fullmatch(command)
+        code = _decode(inner["code"]) if inner else None
+        if inner and code is not None:
+            return Unwrapped(code=code, language=language, argv=tuple(inner["argv"].split()), env=values)
+    return Unwrapped(command=command, env=values)
 
 
 def _decode(text: str) -> str | None:
@@ -100,17 +81,12 @@ def hint(code: str, language: str, exit_code: int) -> str:
 
     Only for a failed Python text of one line that does not compile and begins with a well-known program's name.
     """
-    words = code.strip().split()
-    if (
-        language != "python"
-        or exit_code == 0
-        or not words
-        or "\n" in code.strip()
-        or words[0] not in _PROGRAMS
-    ):
+    line = code.strip()
+    program = line.partition(" ")[0]
+    if language != "python" or exit_code == 0 or "\n" in line or f" {program} " not in _PROGRAMS:
         return ""
     try:
-        ast.parse(code)
-    except (SyntaxError, ValueError):
+        ast.parse(line)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return HINT
     return ""

@@ -1,17 +1,17 @@
-"""Exceptions to answers: one table, exception class -> status and toolbox code.
+"""Exceptions to answers: one table, exception class -> status and the code it has where a file was asked for.
 
-The nearest class of the exception's own order of bases counts. What is not in the table is ours: 500, logged.
+The nearest class in the exception's own order of bases counts. What is not in the table is ours: 500, logged.
 """
 
 import logging
-from datetime import UTC, datetime
+from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tidepool.engine import errors as engine
-from tidepool.server.answers import json_answer
+from tidepool.server.answers import is_toolbox, refusal
 from tidepool.wire import errors as wire
 from tidepool.wire import paths
 
@@ -34,15 +34,12 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     engine.SandboxLost: (500, ""),
     engine.TidepoolError: (500, ""),
 }
-_RETRY_AFTER_S = "1"
+RETRY_AFTER_S = "1"
 
 
 def status_of(error: Exception) -> tuple[int, str]:
-    """Status and toolbox code for an exception of the engine."""
-    for kind in type(error).__mro__:
-        if kind in TABLE:
-            return TABLE[kind]
-    return 500, ""
+    """Status, and the toolbox code in a call that is about a file; the code may be empty."""
+    return next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), (500, ""))
 
 
 async def on_engine_error(request: Request, error: Exception) -> Response:
@@ -50,28 +47,28 @@ async def on_engine_error(request: Request, error: Exception) -> Response:
     status, code = status_of(error)
     if status >= 500 and not isinstance(error, engine.Unavailable):
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _answer(request, status, str(error), code)
+    answer = refusal(request.scope, status, str(error), code if _is_about_files(request) else "")
+    if status == 503:
+        answer.headers["Retry-After"] = RETRY_AFTER_S
+    return answer
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """The answer to a refusal made in the server itself."""
+    """The answer to a refusal made in the server itself, or to a URL that means nothing here."""
     assert isinstance(error, HTTPException)
-    return _answer(request, error.status_code, error.detail, "")
+    message = error.detail
+    if (
+        message == HTTPStatus(error.status_code).phrase
+    ):  # Starlette's own: no such route, or not with this method
+        message = f"this server has no {request.method} {request.url.path}"
+    return refusal(request.scope, error.status_code, message)
 
 
 async def on_fault(request: Request, error: Exception) -> Response:
     """The answer to an exception nobody expected; its traceback goes to the log, not to the client."""
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _answer(request, 500, "an internal error; the server's log has the details", "")
+    return refusal(request.scope, 500, "an internal error; the server's log has the details")
 
 
-def _answer(request: Request, status: int, message: str, code: str) -> Response:
-    path, now = request.url.path, datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    if "/toolbox/" in path and not path.startswith(paths.API + paths.SANDBOXES):
-        body = wire.toolbox_body(status, message, path, now, code, request.method)
-    else:
-        body = wire.control_body(status, message, path, now)
-    answer = json_answer(body, status)
-    if status == 503:
-        answer.headers["Retry-After"] = _RETRY_AFTER_S
-    return answer
+def _is_about_files(request: Request) -> bool:
+    path = request.scope["path"]
+    return is_toolbox(path) and path.startswith(paths.FILES, len(request.scope["root_path"]))

@@ -1,38 +1,36 @@
 """Sandboxes nobody looks after: deleted when their time is over; and the server's own end when there is no work.
 
-A sandbox has an end when its request gave it one: `ttlMinutes`, or `autoDeleteInterval` 0 (ephemeral) together with
-`autoStopInterval` minutes without activity. On a server that exits when idle (the local one the SDK starts) every
-sandbox that has been idle for its `autoStopInterval`, 15 minutes by default, is deleted: nothing is left behind.
+What a request said about time is `Terms`. Here no sandbox is ever stopped and kept: where Daytona would stop it, it is
+deleted, and only if its request called it ephemeral or the server is the local one, which must leave nothing behind.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tidepool.engine import Engine, Sandbox
+from tidepool.engine import Engine, Sandbox, State
 from tidepool.engine.errors import TidepoolError
-from tidepool.server.translate import AUTO_STOP_MIN
-from tidepool.wire.sandbox import CreateSandbox
 
 TICK_S = 1.0
+log = logging.getLogger("tidepool.server")
 
 
-@dataclass
-class _Term:
-    sandbox: Sandbox
-    idle_s: float | None
-    """Deleted after so long without activity."""
-    ttl_s: float | None
-    """Deleted at this age."""
+@dataclass(frozen=True)
+class Terms:
+    """When a sandbox's time is over; None: never."""
 
-    def is_over(self, now: datetime) -> bool:
-        idle = (now - self.sandbox.last_activity_at).total_seconds()
-        age = (now - self.sandbox.created_at).total_seconds()
-        return (self.idle_s is not None and not self.sandbox.busy and idle > self.idle_s) or (
-            self.ttl_s is not None and age > self.ttl_s
-        )
+    idle_min: int | None = None
+    """Minutes without activity; a run under way is activity."""
+    ttl_min: int | None = None
+    """Age in minutes, whatever it does."""
+
+    def are_over(self, idle_s: float, age_s: float, busy: bool) -> bool:
+        """Whether a sandbox this long idle and this old is to be deleted."""
+        forgotten = self.idle_min is not None and not busy and idle_s > self.idle_min * 60
+        return forgotten or (self.ttl_min is not None and age_s > self.ttl_min * 60)
 
 
 class Keeper:
@@ -42,18 +40,17 @@ class Keeper:
         self._engine = engine
         self._idle_s = idle_s
         self._stop = stop
-        self._terms: dict[str, _Term] = {}
+        self._watched: dict[str, tuple[Sandbox, Terms]] = {}
         self._requests = 0
         self._quiet_since = time.monotonic()
 
-    def watch(self, sandbox: Sandbox, asked: CreateSandbox) -> None:
-        """Note when a new sandbox's time is over."""
-        interval = AUTO_STOP_MIN if asked.auto_stop_interval is None else asked.auto_stop_interval
-        forgotten = self._idle_s is not None or asked.auto_delete_interval == 0
-        idle_s = interval * 60.0 if interval > 0 and forgotten else None
-        ttl_s = asked.ttl_minutes * 60.0 if asked.ttl_minutes else None
-        if idle_s is not None or ttl_s is not None:
-            self._terms[sandbox.id] = _Term(sandbox, idle_s, ttl_s)
+    def watch(self, sandbox: Sandbox, terms: Terms) -> None:
+        """From now on delete it when its time is over."""
+        self._watched[sandbox.id] = (sandbox, terms)
+
+    def terms_of(self, sandbox: Sandbox) -> Terms:
+        """What was said when it was made."""
+        return self._watched[sandbox.id][1] if sandbox.id in self._watched else Terms()
 
     def enter(self) -> None:
         """A request has come."""
@@ -68,7 +65,7 @@ class Keeper:
         """Until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
-            await self._delete_what_is_over()
+            await self._delete_what_is_over(datetime.now(UTC))
             if self._idle_s is not None and self._is_idle(self._idle_s):
                 self._stop()
 
@@ -76,14 +73,14 @@ class Keeper:
         quiet = time.monotonic() - self._quiet_since > idle_s
         return quiet and not self._requests and not self._engine.alive
 
-    async def _delete_what_is_over(self) -> None:
-        now = datetime.now(UTC)
-        for number, term in list(self._terms.items()):
-            if term.sandbox.state.value.startswith("destroy"):
-                del self._terms[number]
-            elif term.is_over(now):
-                del self._terms[number]
+    async def _delete_what_is_over(self, now: datetime) -> None:
+        for sandbox, terms in list(self._watched.values()):
+            idle_s = (now - sandbox.last_activity_at).total_seconds()
+            age_s = (now - sandbox.created_at).total_seconds()
+            if sandbox.state in (State.DESTROYING, State.DESTROYED):
+                del self._watched[sandbox.id]
+            elif terms.are_over(idle_s, age_s, bool(sandbox.busy)):
                 try:
-                    await self._engine.delete(term.sandbox)
-                except TidepoolError:
-                    self._terms[number] = term  # the next tick tries again
+                    await self._engine.delete(sandbox)
+                except TidepoolError:  # the next tick tries again
+                    log.exception("sandbox %s, whose time is over, could not be deleted", sandbox.id)

@@ -3,9 +3,12 @@
 import base64
 import binascii
 import math
+import os
 import stat
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec import UNSET
 
 from tidepool.engine import (
     CodeRun,
@@ -20,8 +23,12 @@ from tidepool.engine import (
     Verdict,
 )
 from tidepool.engine.errors import InvalidSpec
+from tidepool.server.answers import timestamp
+from tidepool.server.envelope import Unwrapped
+from tidepool.server.keeper import Terms
 from tidepool.wire import files as wire_files
 from tidepool.wire import process as wire
+from tidepool.wire import sandbox as wire_sandbox
 from tidepool.wire.sandbox import CreateSandbox
 
 ORGANIZATION = "00000000-0000-4000-8000-000000000001"
@@ -29,9 +36,23 @@ ORGANIZATION = "00000000-0000-4000-8000-000000000001"
 TARGET = "local"
 SNAPSHOT = "default"
 GIB = 1 << 30
-AUTO_STOP_MIN = 15
-AUTO_ARCHIVE_MIN = 10080
+LOCAL_AUTO_STOP_MIN = 15
+MAX_AUTO_ARCHIVE_MIN = 10080
 NEVER = -1
+_MAX_GIB = 1 << 20
+_MAX_MINUTES = 10 * 365 * 24 * 60
+_NOT_THERE = (
+    "build_info",
+    "domain_allow_list",
+    "gpu",
+    "kvm",
+    "linked_sandbox",
+    "network_allow_list",
+    "outbound_proxy_url",
+    "secrets",
+    "volumes",
+)
+"""Fields of a create request whose meaning this server does not have: given a value, they are refused."""
 
 
 def sandbox_spec(request: CreateSandbox, tenant: str, default_network: str) -> SandboxSpec:
@@ -41,18 +62,12 @@ def sandbox_spec(request: CreateSandbox, tenant: str, default_network: str) -> S
         InvalidSpec: A field is wrong, or asks for what is not there; the message names it.
     """
     if request.snapshot not in (None, "", SNAPSHOT):
-        raise InvalidSpec(f"Snapshot {request.snapshot!r} not found; the one there is is called {SNAPSHOT!r}")
-    for name, value in (
-        ("buildInfo", request.build_info),
-        ("volumes", request.volumes),
-        ("gpu", request.gpu),
-    ):
-        if value:
-            raise InvalidSpec(f"{name} is not supported by this server")
-    if request.network_allow_list or request.domain_allow_list:
         raise InvalidSpec(
-            "networkAllowList and domainAllowList are not supported; networks are none and packages"
+            f"Snapshot {request.snapshot[:100]} not found; the only one there is is called {SNAPSHOT}"
         )
+    for name in _NOT_THERE:
+        if getattr(request, name):
+            raise InvalidSpec(f"{_wire_name(name)} is not supported by this server; leave it out")
     return SandboxSpec(
         tenant=tenant,
         name=request.name or None,
@@ -65,80 +80,125 @@ def sandbox_spec(request: CreateSandbox, tenant: str, default_network: str) -> S
     )
 
 
+def _wire_name(field: str) -> str:
+    first, *rest = field.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
 def _limits(request: CreateSandbox) -> Limits:
     ours, normal = request.tidepool, Limits()
-    memory = ours.memory_bytes or int((request.memory or 0) * GIB) or normal.memory_bytes
-    asked = ours.disk_bytes or int((request.disk or 0) * GIB)
     return Limits(
         cpu=ours.cpu or request.cpu or normal.cpu,
-        memory_bytes=memory,
-        disk_bytes=asked or normal.disk_bytes,
+        memory_bytes=ours.memory_bytes or _bytes(request.memory) or normal.memory_bytes,
+        disk_bytes=ours.disk_bytes or _bytes(request.disk) or normal.disk_bytes,
         pids=ours.pids or normal.pids,
     )
 
 
+def _bytes(gib: float | None) -> int:
+    if gib is not None and not 0 <= gib <= _MAX_GIB:
+        raise InvalidSpec(f"memory and disk are given in GiB, 0 to {_MAX_GIB}; {gib:g} is not")
+    return int((gib or 0) * GIB)
+
+
 def _network(request: CreateSandbox, default_network: str) -> str:
-    if request.network_block_all:
-        return "none"
-    return request.tidepool.network or default_network
+    asked = request.tidepool.network
+    if request.network_block_all and asked not in (None, "none"):
+        raise InvalidSpec(f"networkBlockAll and network {asked!r} contradict each other; give one of them")
+    return "none" if request.network_block_all else asked or default_network
+
+
+def terms(request: CreateSandbox, is_local: bool) -> Terms:
+    """When a new sandbox's time will be over.
+
+    Args:
+        request: Minutes, 0 is never.
+        is_local: Whether the server is one that ends when it is idle and must leave nothing behind.
+
+    Raises:
+        InvalidSpec: A number of minutes is out of range.
+    """
+    stop, delete = request.auto_stop_interval, request.auto_delete_interval
+    for name, minutes in (("autoStopInterval", stop), ("ttlMinutes", request.ttl_minutes)):
+        if minutes is not None and not 0 <= minutes <= _MAX_MINUTES:
+            raise InvalidSpec(f"{name} is {minutes}; allowed are 0 (never) to {_MAX_MINUTES} minutes")
+    stop = LOCAL_AUTO_STOP_MIN if stop is None else stop
+    is_deleted = is_local or delete == 0
+    return Terms(idle_min=stop or None if is_deleted else None, ttl_min=request.ttl_minutes or None)
+
+
+def labels(asked: dict[str, str]) -> dict[str, str]:
+    """Labels to be set.
+
+    Raises:
+        InvalidSpec: One is too long or has a NUL.
+    """
+    return dict(SandboxSpec(labels=asked).labels)
 
 
 def sandbox_body(
-    sandbox: Sandbox, toolbox_url: str, enforced: tuple[str, ...], not_enforced: tuple[str, ...]
-) -> Any:
+    sandbox: Sandbox, its: Terms, toolbox_url: str, enforced: tuple[str, ...], not_enforced: tuple[str, ...]
+) -> wire_sandbox.Sandbox:
     """A sandbox as clients see it; whole GiB where the protocol wants integers, the truth under `tidepool`."""
-    limits = sandbox.spec.limits
-    body: dict[str, Any] = {
-        "id": sandbox.id,
-        "organizationId": ORGANIZATION,
-        "name": sandbox.name,
-        "user": sandbox.spec.user,
-        "env": dict(sandbox.spec.env),
-        "labels": sandbox.labels,
-        "public": False,
-        "networkBlockAll": sandbox.spec.network == "none",
-        "kvm": False,
-        "target": TARGET,
-        "cpu": max(1, math.ceil(limits.cpu)),
-        "gpu": 0,
-        "memory": max(1, math.ceil(limits.memory_bytes / GIB)),
-        "disk": max(1, math.ceil(limits.disk_bytes / GIB)),
-        "state": sandbox.state.value,
-        "desiredState": "destroyed" if sandbox.state.value.startswith("destroy") else "started",
-        "toolboxProxyUrl": toolbox_url,
-        "snapshot": SNAPSHOT,
-        "createdAt": timestamp(sandbox.created_at),
-        "updatedAt": timestamp(sandbox.updated_at),
-        "lastActivityAt": timestamp(sandbox.last_activity_at),
-        "autoStopInterval": 0,
-        "autoArchiveInterval": AUTO_ARCHIVE_MIN,
-        "autoDeleteInterval": NEVER,
-        "volumes": [],
-        "backupState": "None",
-        "tidepool": {
-            "isolation": "namespaces",
-            "enforced": list(enforced),
-            "notEnforced": list(not_enforced),
-            "network": sandbox.spec.network,
-            "memoryBytes": limits.memory_bytes,
-            "diskBytes": limits.disk_bytes,
-            "pids": limits.pids,
-            "cpu": limits.cpu,
-            "dependencies": list(sandbox.spec.dependencies),
-        },
-    }
-    return body if sandbox.error_reason is None else {**body, "errorReason": sandbox.error_reason}
+    spec, limits = sandbox.spec, sandbox.spec.limits
+    return wire_sandbox.Sandbox(
+        id=sandbox.id,
+        organization_id=ORGANIZATION,
+        name=sandbox.name,
+        user=spec.user,
+        env=dict(spec.env),
+        labels=sandbox.labels,
+        public=False,
+        network_block_all=spec.network == "none",
+        kvm=False,
+        target=TARGET,
+        cpu=math.ceil(limits.cpu),
+        gpu=0,
+        memory=math.ceil(limits.memory_bytes / GIB),
+        disk=math.ceil(limits.disk_bytes / GIB),
+        state=sandbox.state.value,
+        desired_state="destroyed" if sandbox.state.value.startswith("destroy") else "started",
+        error_reason=sandbox.error_reason or UNSET,
+        toolbox_proxy_url=toolbox_url,
+        snapshot=SNAPSHOT,
+        created_at=timestamp(sandbox.created_at),
+        updated_at=timestamp(sandbox.updated_at),
+        last_activity_at=timestamp(sandbox.last_activity_at),
+        auto_stop_interval=its.idle_min or 0,
+        auto_archive_interval=MAX_AUTO_ARCHIVE_MIN,
+        auto_delete_interval=0 if its.idle_min else NEVER,
+        auto_destroy_at=_end(sandbox.created_at, its.ttl_min) if its.ttl_min else UNSET,
+        tidepool=wire_sandbox.TidepoolFacts(
+            isolation="namespaces",
+            enforced=enforced,
+            not_enforced=not_enforced,
+            network=spec.network,
+            memory_bytes=limits.memory_bytes,
+            disk_bytes=limits.disk_bytes,
+            pids=limits.pids,
+            cpu=limits.cpu,
+            dependencies=spec.dependencies,
+        ),
+    )
 
 
-def timestamp(moment: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds and Z."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _end(start: datetime, minutes: int) -> str:
+    return timestamp(start + timedelta(minutes=minutes))
 
 
-def command(request: wire.Execute) -> Command:
-    """A shell command; an old client's envelope around it is taken off (protocol section 10.2)."""
-    return Command(
-        shell=request.command, cwd=request.cwd, env=request.envs or {}, timeout_s=_timeout(request.timeout)
+def execute(request: wire.Execute, inside: Unwrapped) -> Command | CodeRun:
+    """What an execute request asks for, once its envelope is off."""
+    env = {**(request.envs or {}), **inside.env}
+    timeout_s = request.timeout or None
+    if inside.code is None:
+        return Command(shell=inside.command, cwd=request.cwd, env=env, timeout_s=timeout_s)
+    return CodeRun(
+        inside.code,
+        inside.language,  # type: ignore[arg-type]  # checked by CodeRun
+        inside.argv,
+        cwd=request.cwd,
+        env=env,
+        timeout_s=timeout_s,
     )
 
 
@@ -149,7 +209,7 @@ def code_run(request: wire.CodeRun) -> CodeRun:
         language=request.language,  # type: ignore[arg-type]  # checked by CodeRun
         argv=tuple(request.argv or ()),
         env=request.envs or {},
-        timeout_s=_timeout(request.timeout),
+        timeout_s=request.timeout or None,
     )
 
 
@@ -159,7 +219,7 @@ def test_run(request: wire.Tests) -> TestRun:
         paths=tuple(request.paths or ()),
         cwd=request.cwd,
         env=request.envs or {},
-        timeout_s=_timeout(request.timeout),
+        timeout_s=request.timeout or None,
     )
 
 
@@ -173,69 +233,68 @@ def stream_run(request: wire.Stream) -> Command | CodeRun:
         raise InvalidSpec("give exactly one of command, argv and code")
     try:
         stdin = base64.b64decode(request.stdin or "", validate=True)
-    except binascii.Error:
+    except (binascii.Error, ValueError):
         raise InvalidSpec("stdin is not base64") from None
     more: dict[str, Any] = {
         "cwd": request.cwd,
         "env": request.envs or {},
-        "timeout_s": _timeout(request.timeout),
+        "timeout_s": request.timeout or None,
         "stdin": stdin,
     }
     if request.code is not None:
-        return CodeRun(request.code, request.language, tuple(request.argv or ()), **more)  # type: ignore[arg-type]
+        return CodeRun(request.code, request.language, **more)  # type: ignore[arg-type]  # checked by CodeRun
     return Command(shell=request.command, argv=tuple(request.argv or ()), **more)
 
 
-def _timeout(seconds: float | None) -> float | None:
-    return seconds or None
+def run_body(result: ExecResult, hint: str = "") -> wire.ExecuteAnswer:
+    """How a run ended; the hint is a line of its own after what the run wrote."""
+    text = _text(result.output)
+    return wire.ExecuteAnswer(
+        result=f"{text}{'' if not hint or not text or text.endswith(chr(10)) else chr(10)}{hint}",
+        stdout=_text(result.stdout),
+        stderr=_text(result.stderr),
+        **_figures(result),
+    )
 
 
-def run_body(result: ExecResult, hint: str = "") -> dict[str, Any]:
-    """How a run ended: Daytona's two fields, and ours beside them."""
-    text = _text(result.output) + hint
+def ended(result: ExecResult) -> wire.Ended:
+    """How a run ended whose output was streamed."""
+    return wire.Ended(**_figures(result))
+
+
+def _figures(result: ExecResult) -> dict[str, Any]:
     return {
-        "exitCode": result.exit_code,
-        "result": text,
-        "stdout": _text(result.stdout),
-        "stderr": _text(result.stderr) + hint,
-        **figures(result),
-    }
-
-
-def figures(result: ExecResult) -> dict[str, Any]:
-    """What every result carries beside its output."""
-    return {
+        "exit_code": result.exit_code,
         "verdict": result.verdict.value,
-        "durationMs": round(result.duration_s * 1000, 3),
-        "peakMemoryBytes": result.peak_memory_bytes,
-        "truncatedBytes": result.truncated_bytes,
+        "duration_ms": round(result.duration_s * 1000, 3),
+        "peak_memory_bytes": result.peak_memory_bytes,
+        "truncated_bytes": result.truncated_bytes,
         "basis": result.basis,
     }
 
 
-def tests_body(report: TestReport) -> dict[str, Any]:
+def tests_body(report: TestReport) -> wire.TestsAnswer:
     """How a pytest run ended."""
-    return {
-        "success": report.success,
-        "reason": report.reason,
-        "verdictBasis": report.verdict_basis,
-        "complete": report.complete,
-        "collectionErrors": list(report.collection_errors),
-        "tests": [
-            {
-                "nodeId": case.node_id,
-                "outcome": case.outcome,
-                "durationMs": round(case.duration_s * 1000, 3),
-                "message": case.message,
-            }
+    return wire.TestsAnswer(
+        success=report.success,
+        reason=report.reason,
+        verdict_basis=report.verdict_basis,
+        complete=report.complete,
+        collection_errors=list(report.collection_errors),
+        tests=[
+            wire.TestCase(
+                node_id=case.node_id,
+                outcome=case.outcome,
+                duration_ms=round(case.duration_s * 1000, 3),
+                message=case.message,
+            )
             for case in report.cases
         ],
-        "exitCode": report.result.exit_code,
-        "output": _text(report.result.output),
-        "stdout": _text(report.result.stdout),
-        "stderr": _text(report.result.stderr),
-        **figures(report.result),
-    }
+        output=_text(report.result.output),
+        stdout=_text(report.result.stdout),
+        stderr=_text(report.result.stderr),
+        **_figures(report.result),
+    )
 
 
 def timed_out(result: ExecResult) -> bool:
@@ -243,14 +302,35 @@ def timed_out(result: ExecResult) -> bool:
     return result.verdict is Verdict.TIMED_OUT
 
 
-def file_body(info: FileInfo, with_path: bool = False) -> dict[str, Any]:
+def file_body(info: FileInfo, with_path: bool = False) -> wire_files.FileInfo:
     """One file as clients see it."""
-    kind = stat.S_IFDIR if info.is_dir else stat.S_IFREG
-    modified = timestamp(datetime.fromtimestamp(info.modified_at, UTC))
-    mode_text, permissions = stat.filemode(kind | info.mode), f"{info.mode:04o}"
-    body = wire_files.file_info(info.name, info.is_dir, info.size, modified, mode_text, permissions)
-    body |= {"owner": str(info.uid), "group": str(info.gid)}
-    return {**body, "path": info.path} if with_path else body
+    modified = timestamp(_moment(info.modified_at))
+    kind = stat.S_IFDIR if info.is_dir else stat.S_IFLNK if info.is_symlink else stat.S_IFREG
+    return wire_files.FileInfo(
+        name=_printable(info.name),
+        is_dir=info.is_dir,
+        size=info.size,
+        mod_time=modified,
+        modified_at=modified,
+        mode=stat.filemode(kind | info.mode),
+        permissions=f"{info.mode:04o}",
+        owner=str(info.uid),
+        group=str(info.gid),
+        path=_printable(info.path) if with_path else UNSET,
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    """A file's time. Whoever owns a file sets it as he likes: what no calendar has becomes the nearest it has."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError):
+        return datetime.max.replace(tzinfo=UTC) if seconds > 0 else datetime.min.replace(tzinfo=UTC)
+
+
+def _printable(name: str) -> str:
+    """A file's name as JSON can carry it: bytes that are no UTF-8 become U+FFFD."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _text(data: bytes) -> str:

@@ -1,4 +1,7 @@
-"""The error bodies of control API and toolbox, and the toolbox's machine codes (protocol section 8)."""
+"""The error bodies of control API and toolbox, and the toolbox's machine codes (protocol section 8).
+
+Which exception becomes which status is the server's to say; how a status is worded as JSON is said here.
+"""
 
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +14,11 @@ FILE_READ_FAILED = "FILE_READ_FAILED"
 PROCESS_EXECUTION_TIMEOUT = "PROCESS_EXECUTION_TIMEOUT"
 
 
+def general_code(status: int) -> str:
+    """The code of an error that has none of its own: the status in words, such as NOT_FOUND."""
+    return HTTPStatus(status).name
+
+
 def control_body(status: int, message: str, path: str, timestamp: str) -> dict[str, Any]:
     """What the control API answers when it refuses or fails."""
     reason = HTTPStatus(status).phrase
@@ -20,6 +28,13 @@ def control_body(status: int, message: str, path: str, timestamp: str) -> dict[s
 def toolbox_body(
     status: int, message: str, path: str, timestamp: str, code: str, method: str
 ) -> dict[str, Any]:
-    """What a sandbox's toolbox answers when it refuses or fails; `code` may be empty."""
-    body: dict[str, Any] = {"statusCode": status, "message": message, "path": path, "timestamp": timestamp}
-    return {**body, "source": SOURCE, "method": method, **({"code": code} if code else {})}
+    """What a sandbox's toolbox answers when it refuses or fails."""
+    return {
+        "statusCode": status,
+        "message": message,
+        "code": code,
+        "source": SOURCE,
+        "path": path,
+        "method": method,
+        "timestamp": timestamp,
+    }

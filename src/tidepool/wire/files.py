@@ -1,8 +1,7 @@
-"""JSON of files."""
-
-from typing import Any
+"""JSON of files (protocol section 6.2)."""
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 
 class BulkDownload(msgspec.Struct):
@@ -11,16 +10,41 @@ class BulkDownload(msgspec.Struct):
     paths: list[str]
 
 
-def file_info(
-    name: str, is_dir: bool, size: int, modified: str, mode_text: str, permissions: str
-) -> dict[str, Any]:
-    """What one file looks like; owner, group and path are added by who knows them."""
-    return {
-        "name": name,
-        "isDir": is_dir,
-        "size": size,
-        "modTime": modified,
-        "modifiedAt": modified,
-        "mode": mode_text,
-        "permissions": permissions,
-    }
+class FileInfo(msgspec.Struct, rename="camel", kw_only=True):
+    """One file; answers of `GET /files` and `GET /files/info`."""
+
+    name: str
+    is_dir: bool
+    size: int
+    """Bytes."""
+    mod_time: str
+    """RFC 3339, as is `modified_at`."""
+    modified_at: str
+    mode: str
+    """As `ls -l` writes it: `-rw-r--r--`."""
+    permissions: str
+    """Octal: `0644`."""
+    owner: str
+    """Numeric id as seen inside, as is `group`."""
+    group: str
+    path: str | UnsetType = UNSET
+    """Only in listings that were asked for with `depth`."""
+
+
+class Stored(msgspec.Struct):
+    """One file of an upload."""
+
+    path: str
+    bytes: int
+
+
+class Uploaded(msgspec.Struct, kw_only=True):
+    """Answer of `POST /files/bulk-upload`."""
+
+    files: list[Stored]
+
+
+class Directory(msgspec.Struct):
+    """Answers of `GET /user-home-dir`, `/work-dir` and `/project-dir`."""
+
+    dir: str

@@ -1,8 +1,12 @@
-"""JSON of sandboxes: what a create request may carry. Fields that are not named here are ignored."""
+"""JSON of sandboxes (protocol section 5): what a create request may carry, and how a sandbox is described.
+
+Fields of a request that are not named here are ignored: newer clients may send them.
+"""
 
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 LANGUAGE_LABEL = "code-toolbox-language"
 
@@ -18,7 +22,7 @@ class TidepoolOptions(msgspec.Struct, rename="camel", frozen=True):
     cpu: float | None = None
 
 
-class CreateSandbox(msgspec.Struct, rename="camel"):
+class CreateSandbox(msgspec.Struct, rename="camel", kw_only=True):
     """`POST /sandbox`: every field may be absent."""
 
     name: str | None = None
@@ -30,23 +34,101 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
     network_block_all: bool | None = None
     network_allow_list: str | None = None
     domain_allow_list: str | None = None
+    outbound_proxy_url: str | None = None
     target: str | None = None
     cpu: float | None = None
     gpu: float | None = None
+    kvm: bool | None = None
     memory: float | None = None
     """GiB."""
     disk: float | None = None
     """GiB."""
     auto_stop_interval: int | None = None
-    auto_archive_interval: int | None = None
+    """Minutes, as are the other intervals."""
     auto_delete_interval: int | None = None
     ttl_minutes: int | None = None
     volumes: list[Any] | None = None
+    secrets: list[Any] | None = None
     build_info: dict[str, Any] | None = None
+    linked_sandbox: str | None = None
     tidepool: TidepoolOptions = TidepoolOptions()
+
+
+class TidepoolFacts(msgspec.Struct, rename="camel", kw_only=True):
+    """Our own part of a sandbox's description: what it really has."""
+
+    isolation: str
+    enforced: tuple[str, ...]
+    not_enforced: tuple[str, ...]
+    network: str
+    memory_bytes: int
+    disk_bytes: int
+    pids: int
+    cpu: float
+    dependencies: tuple[str, ...]
+
+
+class Sandbox(msgspec.Struct, rename="camel", kw_only=True):
+    """A sandbox as clients of every generation read it: integers where they insist on integers."""
+
+    id: str
+    organization_id: str
+    name: str
+    user: str
+    env: dict[str, str]
+    labels: dict[str, str]
+    public: bool
+    network_block_all: bool
+    kvm: bool
+    target: str
+    cpu: int
+    gpu: int
+    memory: int
+    """GiB, rounded up, as is `disk`."""
+    disk: int
+    state: str
+    desired_state: str
+    error_reason: str | UnsetType = UNSET
+    toolbox_proxy_url: str
+    snapshot: str
+    created_at: str
+    """RFC 3339 in UTC, as are the other times."""
+    updated_at: str
+    last_activity_at: str
+    auto_stop_interval: int
+    """Minutes without activity after which the server ends it; 0: never."""
+    auto_archive_interval: int
+    auto_delete_interval: int
+    """0: ending it deletes it; -1: it is kept."""
+    auto_destroy_at: str | UnsetType = UNSET
+    volumes: tuple[()] = ()
+    backup_state: str = "None"
+    tidepool: TidepoolFacts
+
+
+class SandboxPage(msgspec.Struct, rename="camel"):
+    """Answer of `GET /sandbox` for clients that know cursors."""
+
+    items: list[Sandbox]
+    next_cursor: str | None
+
+
+class NumberedPage(msgspec.Struct, rename="camel"):
+    """Answer of `GET /sandbox/paginated`."""
+
+    items: list[Sandbox]
+    total: int
+    page: int
+    total_pages: int
 
 
 class Labels(msgspec.Struct):
     """`PUT /sandbox/{sandbox}/labels`, both ways."""
 
     labels: dict[str, str]
+
+
+class ToolboxUrl(msgspec.Struct):
+    """Answer of `GET /sandbox/{sandbox}/toolbox-proxy-url`."""
+
+    url: str

@@ -68,7 +68,11 @@ class Parent:
         self._control = ours
         start = START.format(root=str(root), control=theirs.fileno())
         self._process = subprocess.Popen(
-            [python, "-u", "-"], stdin=subprocess.PIPE, pass_fds=[theirs.fileno()], env=self.environment, cwd="/"
+            [python, "-u", "-"],
+            stdin=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+            env=self.environment,
+            cwd="/",
         )
         assert self._process.stdin is not None
         self._process.stdin.write(start.encode())
@@ -99,11 +103,15 @@ class Parent:
             frames.close_all(list(fds))
             return Ended(int(answer["status"]), *(text.result() for text in texts))
 
-    def run_source(self, source: bytes, cwd: Path, env: Mapping[str, str], argv: Sequence[str] = ("-",)) -> Ended:
+    def run_source(
+        self, source: bytes, cwd: Path, env: Mapping[str, str], argv: Sequence[str] = ("-",)
+    ) -> Ended:
         """A program text from nowhere, or the script `argv[0]`."""
         filename = "<stdin>" if argv[0] == "-" else argv[0]
         text = source.decode("utf-8", "surrogateescape")
-        return self.run({"kind": "source", "source": text, "argv": list(argv), "filename": filename}, cwd, env)
+        return self.run(
+            {"kind": "source", "source": text, "argv": list(argv), "filename": filename}, cwd, env
+        )
 
     def run_tests(self, paths: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Ended:
         """One pytest run."""
@@ -121,10 +129,19 @@ def _read_all(fd: int) -> bytes:
 
 
 def execute(
-    source: bytes, cwd: Path, env: Mapping[str, str], argv: Sequence[str] = ("-",), python: str = sys.executable
+    source: bytes,
+    cwd: Path,
+    env: Mapping[str, str],
+    argv: Sequence[str] = ("-",),
+    python: str = sys.executable,
 ) -> Ended:
     """The same run by the real interpreter: `python -u - argv…` or `python -u script argv…`."""
     done = subprocess.run(
-        [python, "-u", *argv], input=source if argv[0] == "-" else b"", capture_output=True, cwd=cwd, env=dict(env), timeout=60
+        [python, "-u", *argv],
+        input=source if argv[0] == "-" else b"",
+        capture_output=True,
+        cwd=cwd,
+        env=dict(env),
+        timeout=60,
     )
     return Ended(done.returncode, done.stdout, done.stderr)

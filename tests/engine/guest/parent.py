@@ -48,5 +48,7 @@ def _child(message: dict[str, Any], fds: list[int]) -> None:
     os.environ.clear()
     os.environ.update(message["env"])
     if message["kind"] == "source":
-        run.run_source(message["source"].encode("utf-8", "surrogateescape"), message["argv"], message["filename"])
+        run.run_source(
+            message["source"].encode("utf-8", "surrogateescape"), message["argv"], message["filename"]
+        )
     tests.run_pytest(message["paths"], 3)

@@ -13,8 +13,6 @@ from collections.abc import Collection
 from tidepool.engine.guest import syscalls
 
 _PR_CAPBSET_DROP = 24
-_PR_CAP_AMBIENT = 47
-_PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAPABILITIES = 64
 """Bits of a capability set; kernels know fewer and say where they end."""
@@ -43,7 +41,7 @@ _RULE_PATH_BENEATH = 1
 _CREATE_RULESET_VERSION = 1
 
 _NOT_WRITABLE = ("proc", "sys", "dev")
-DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "pts")
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
 """What below /dev may be written and controlled, where it exists; pts is a directory."""
 
 
@@ -84,15 +82,14 @@ def drop_capabilities(keep: Collection[int]) -> None:
     Raises:
         OSError: Without CAP_SETPCAP, or when one to be kept is not held.
     """
-    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     for capability in range(_CAPABILITIES):
         if capability not in keep and not _drop_bound(capability):
             break
-    syscalls.syscall("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     mask = sum(1 << capability for capability in keep)
     low, high = mask & 0xFFFFFFFF, mask >> 32
     header, data = _Header(_CAPABILITY_VERSION_3, 0), _Data()
-    data.half[:] = [low, low, 0, high, high, 0]  # effective, permitted, inheritable
+    # Effective, permitted, inheritable. What is not inheritable cannot be ambient either.
+    data.half[:] = [low, low, 0, high, high, 0]
     syscalls.syscall("capset", ctypes.byref(header), ctypes.byref(data))
 
 
@@ -152,7 +149,8 @@ def rights(root: str) -> list[tuple[str, int]]:
         tops = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     prefix = root.rstrip("/")
     granted = [(f"{prefix}/{name}", _CHANGE) for name in tops if name not in _NOT_WRITABLE]
-    granted += [(root, _LOOK), (f"{prefix}/dev/shm", _CHANGE)]
+    # mqueue: mq_open(3) goes by the filesystem of the ipc namespace, which only a rule on its own root reaches.
+    granted += [(root, _LOOK), (f"{prefix}/dev/shm", _CHANGE), (f"{prefix}/dev/mqueue", _LOOK | _CHANGE)]
     granted += [(f"{prefix}/dev/{name}", _USE_DEVICE) for name in DEVICES]
     # Its own entries only, as their owners and modes say: a run raises its oom_score_adj, a thread sets its name.
     granted.append((f"{prefix}/proc", _WRITE_FILE | _TRUNCATE))

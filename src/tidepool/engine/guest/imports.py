@@ -71,6 +71,10 @@ class Record:
         """sys.path as the interpreter started."""
         self.environment: dict[str, str] = {}
         """os.environ as the interpreter started."""
+        self.cached: set[str] = set()
+        """Entries of sys.path_importer_cache below `path`."""
+        self.stream_kinds: tuple[int, ...] = ()
+        """What descriptors 0, 1, 2 were at the start: pipe, file, device; -1 if closed."""
         self.encoding = "utf-8"
         self.encoding_errors = "strict"
         """Of the standard streams this interpreter started with."""
@@ -79,21 +83,33 @@ class Record:
         self.read_variables: set[str] = set()
         """Environment variables that some module looked at while it was being imported."""
         self.hidden: dict[str, Any] = {}
+        self.known: set[str] = set()
+        """Names of all modules that were here before any program: fresh and preloaded."""
+        self._ours: list[Any] = []
         self._bound: set[str] = set()
         """Hidden submodules that were an attribute of their package."""
         self._brought: dict[str, set[str]] = {}
+        """What the import of a module asked for or put into sys.modules itself, by its name."""
+        self._claimed: set[str] = set()
+        self._asked: set[str] = set()
+        """Names imported by no other import: what programs are expected to import."""
+        self._closures: dict[str, tuple[str, ...]] = {}
+        """Of those, what they bring, directly and through others."""
         self._effects: dict[str, list[Callable[[], object]]] = {}
         self._importing: list[str] = []
         self._finders: list[Any] = []
-        self._directory = "/"
-        self._trusted: object = None
-        """What `_import_state` was when the hidden modules were known to be the right ones."""
+        """sys.meta_path as the interpreter started."""
+        self._finder_kinds: set[type] = set()
+        """Of all finders that were there while something was preloaded: what they do has been done."""
+        self._trusted: dict[str, int] = {}
+        """Directories known to shadow nothing, with their modification times then."""
 
     def begin(self) -> None:
         """Take this interpreter as fresh and start to note imports and what they look at. Call once, first thing."""
         self.fresh = {name: module for name, module in sys.modules.items() if not is_ours(name)}
         self.path = [entry for entry in sys.path if entry not in ("", ROOT)]
         self._finders = list(sys.meta_path)
+        self.stream_kinds = tuple(kind_of(fd) for fd in range(3))
         self.main_names = set(vars(sys.modules["__main__"]))
         for stream in (sys.__stdin__, sys.__stdout__):
             if stream is not None:
@@ -132,12 +148,18 @@ class Record:
         known, finders = len(sys.modules), list(sys.meta_path)
         if self._importing:
             self._brought.setdefault(self._importing[-1], set()).add(name)
+        else:
+            self._asked.add(name)
         self._importing.append(name)
+        self._finder_kinds.update(map(type, finders))
         try:
             return _find_and_load(name, import_)
         finally:
             self._importing.pop()
-            self._brought.setdefault(name, set()).update(list(sys.modules)[known:])
+            # Imports within this one have claimed theirs: what is left was put there by hand (os.path).
+            new = set(list(sys.modules)[known:]) - self._claimed
+            self._claimed |= new
+            self._brought.setdefault(name, set()).update(new)
             for place, finder in enumerate(sys.meta_path):
                 if finder not in finders:
                     self._effects.setdefault(name, []).append(_finder_adder(place, finder))
@@ -160,7 +182,7 @@ class Record:
 
     def hold_output(self) -> None:
         """From here to `hide`, what modules print while being imported is kept for the program that imports them."""
-        sys.stdout, sys.stderr = _Tee(self, "stdout"), _Tee(self, "stderr")  # type: ignore[assignment]
+        sys.stdout, sys.stderr = _Tee(self, "stdout"), _Tee(self, "stderr")
 
     def forget(self, name: str) -> None:
         """Drop a module whose import failed, with its submodules: a program must meet the failure itself."""
@@ -168,18 +190,29 @@ class Record:
             del sys.modules[loaded]
 
     def hide(self) -> None:
-        """End the noting; take everything that a fresh interpreter lacks out of sight, but ours."""
+        """Take everything that a fresh interpreter lacks out of sight, ours too; the first time, end the noting.
+
+        Cheap when little has come in sight since the last time: each object touched is a page copied after a fork.
+        """
         if self._importing or not self.fresh:
             raise RuntimeError("modules can be hidden only after begin(), and not during an import")
-        if builtins.__import__ is not _import:
-            builtins.__import__ = _import
-            kind: Any = type(os.environ)
-            kind.__getitem__, kind.__setitem__ = self._genuine_environ
-            sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # type: ignore[assignment]
+        for name in sys.modules.keys() - self.fresh.keys():
+            if is_ours(name):
+                self._ours.append(sys.modules.pop(name))
+            else:
+                self._hide(name)
+        if not self.known:
+            self._end_noting()
+
+    def _end_noting(self) -> None:
+        builtins.__import__ = _import
+        kind: Any = type(os.environ)
+        kind.__getitem__, kind.__setitem__ = self._genuine_environ
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         sys.meta_path[:] = self._finders
-        for name in [n for n in sys.modules if n not in self.fresh and not is_ours(n)]:
-            self._hide(name)
-        sys.modules.update({name: module for name, module in self.fresh.items() if name != "__main__"})
+        self._closures = {name: tuple(self._closure(name)) for name in self._asked & self.hidden.keys()}
+        self.known = {*self.fresh, *self.hidden}
+        self.cached = {e for e in sys.path_importer_cache if any(e.startswith(root) for root in self.path)}
         _bootstrap._find_and_load = _on_demand
 
     def _hide(self, name: str) -> None:
@@ -192,48 +225,48 @@ class Record:
         _namespace(module).pop("__warningregistry__", None)
 
     def trust(self, directory: str) -> None:
-        """The hidden modules are the right ones for this program: nothing in `directory` has their names."""
-        self._directory = directory
-        # A directory changed this moment may change again without a new time stamp; then each import looks.
-        settled = os.stat(directory).st_mtime_ns < time.time_ns() - _CLOCK_TICK_NS
-        self._trusted = _import_state(directory) if settled else None
+        """Nothing in `directory`, as it is now, has the name of a hidden module."""
+        changed = os.stat(directory).st_mtime_ns
+        # One changed this moment may change again without a new time stamp: then each import looks.
+        self._trusted = {directory: changed} if changed < time.time_ns() - _CLOCK_TICK_NS else {}
 
     def restore(self, name: str) -> None:
         """Put back what `import name` would bring, unless it would find something else by now."""
-        names = self._closure(name)
-        if self._trusted != _import_state(self._directory) and self._is_shadowed(names):
+        names = [n for n in self._closures.get(name) or self._closure(name) if n in self.hidden]
+        if self._is_shadowed(names):
             return
         for found in names:
             module = self.hidden[found]
             if found in AFTER_FORK:
                 AFTER_FORK[found](module)
             sys.modules[found] = module
-            package, _, child = found.rpartition(".")
             if found in self._bound:
+                package, _, child = found.rpartition(".")
                 setattr(sys.modules.get(package) or self.hidden[package], child, module)
         # Out of `hidden` only now: another thread that imports the same name must find it in one of the two.
         for found in names:
             self.hidden.pop(found, None)
-        for found in names:
-            for effect in self._effects.pop(found, ()):
+        for found in self._effects.keys() & names:
+            for effect in self._effects.pop(found):
                 effect()
 
-    def _closure(self, name: str) -> list[str]:
-        found: dict[str, None] = {}
+    def _closure(self, name: str) -> set[str]:
+        found = {name}
         waiting = [name]
         while waiting:
             here = waiting.pop()
-            if here in found or here not in self.hidden:
-                continue
-            found[here] = None
-            waiting.extend(self._brought.get(here, ()))
-            waiting.append(here.rpartition(".")[0])
-        return list(found)
+            near = {here.rpartition(".")[0], *self._brought.get(here, ())}
+            new = (near & self.hidden.keys()) - found
+            found |= new
+            waiting.extend(new)
+        return found
 
     def _is_shadowed(self, names: "Iterable[str]") -> bool:
         """Whether a finder or directory that was not there at the start now has one of these names."""
-        entries = [entry for entry in sys.path if entry not in self.path]
-        finders = [finder for finder in sys.meta_path if finder not in self._finders]
+        entries = [entry for entry in sys.path if entry not in self.path and not self._is_trusted(entry)]
+        finders = [f for f in sys.meta_path if f not in self._finders and type(f) not in self._finder_kinds]
+        if not entries and not finders:
+            return False
         for name in names:
             spec = getattr(self.hidden[name], "__spec__", None)
             if "." in name or spec is None or spec.origin in ("built-in", "frozen"):
@@ -244,6 +277,13 @@ class Record:
             if here is not None and here.loader is not None and here.origin != spec.origin:
                 return True
         return False
+
+    def _is_trusted(self, entry: str) -> bool:
+        try:
+            directory = entry or os.getcwd()
+            return self._trusted.get(directory) == os.stat(directory).st_mtime_ns
+        except OSError:
+            return False
 
 
 def _finder_adder(place: int, finder: "Any") -> "Callable[[], None]":
@@ -260,13 +300,12 @@ def _namespace(module: object) -> "dict[str, Any]":
     return found if isinstance(found, dict) else {}
 
 
-def _import_state(directory: str) -> object:
-    """Equal at two moments only if no import could find anything else at the second than at the first."""
+def kind_of(fd: int) -> int:
+    """The file type bits of a descriptor; -1 if it is closed."""
     try:
-        status = os.stat(directory)
+        return os.fstat(fd).st_mode & 0o170000
     except OSError:
-        return object()
-    return list(sys.path), list(sys.meta_path), status.st_ino, status.st_mtime_ns
+        return -1
 
 
 RECORD = Record()

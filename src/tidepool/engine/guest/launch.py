@@ -36,7 +36,7 @@ def plan(message: dict[str, Any], base_env: dict[str, str]) -> Plan:
         return Plan(kind, "exec", env, list(message["argv"]))
     cwd = str(message["cwd"])
     place = os.path.dirname(os.path.join(cwd, message["path"])) if kind == "script" else cwd
-    if run.can_fork(env, base_env, place):
+    if run.can_fork(env, place, int(message["uid"])):
         return Plan(kind, "fork", env)
     return Plan(kind, "exec", env, _exec_argv(kind, message))
 
@@ -47,7 +47,10 @@ def _exec_argv(kind: str, message: dict[str, Any]) -> list[str]:
         return [PYTHON, "-u", "-", *message["argv"]]
     if kind == "script":
         return [PYTHON, "-u", message["path"], *message["argv"]]
-    bootstrap = "import sys; sys.path.append('/usr/lib/tidepool'); from tidepool.engine.guest import tests; "
+    bootstrap = (
+        "import sys; sys.path.append('/usr/lib/tidepool'); "
+        "from tidepool.engine.guest import imports; imports.RECORD.begin(); from tidepool.engine.guest import tests; "
+    )
     return [PYTHON, "-c", bootstrap + f"tests.run_pytest({message['paths']!r}, 3)"]
 
 

@@ -2,7 +2,7 @@
 
 The program is compiled, run, its failure printed and the interpreter finalized by CPython's own C functions, as
 `python3 -u -` or `python3 -u file.py` does it; what happens here is to make the process look freshly started. What
-stays different is listed under `DIFFERENCES`.
+stays different is in `DIFFERENCES`.
 """
 
 import atexit
@@ -24,21 +24,47 @@ from typing import Any, NoReturn
 from tidepool.engine.guest import imports, stage, warm
 
 DIFFERENCES = (
-    "hash randomization is one per preloaded interpreter, not one per run (the order of sets of strings)",
-    "the heap holds preloaded classes: __subclasses__() lists them; gc.get_objects() does not, they are frozen",
-    "libraries preloaded with one thread keep one (OPENBLAS_NUM_THREADS and its like)",
-    "objects kept only by preloaded modules, thread-locals or context variables are not finalized at exit; files are flushed",
-    "3.11 counts a few levels of C calls into the recursion limit; the same limit is reached up to 5 frames earlier",
+    "Hash randomization is one per preloaded interpreter, not per run: sets of strings keep their order across runs.",
+    "The heap holds preloaded classes: __subclasses__() lists them. gc.get_objects() does not, they are frozen.",
+    "Numeric libraries preloaded with one thread keep one.",
+    "At the end, objects that only preloaded modules, thread-locals or context variables hold are not finalized; "
+    "open files are flushed.",
+    "3.11 counts calls in C into the recursion limit, and up to 5 are below the program.",
+    "The stack of the main thread is the preloaded interpreter's; /proc/self/cmdline has its arguments.",
 )
-"""How a forked run can still be told from a fresh interpreter by one who looks."""
+"""By what a forked run can still be told from a fresh interpreter, if someone looks."""
 
-_RESTORED = {
-    signal.SIGINT: signal.default_int_handler,
-    signal.SIGPIPE: signal.SIG_IGN,
-    signal.SIGXFSZ: signal.SIG_IGN,
-    signal.SIGCHLD: signal.SIG_DFL,
-}
-"""What Python sets at its start (signal(7), Modules/signalmodule.c), and what init had changed."""
+_signal: Any = sys.modules["_signal"]
+"""Below `signal`, which makes an enum member of each number."""
+_RESTORED = (
+    (signal.SIGINT.value, signal.default_int_handler),
+    (signal.SIGPIPE.value, signal.SIG_IGN.value),
+    (signal.SIGXFSZ.value, signal.SIG_IGN.value),
+    (signal.SIGCHLD.value, signal.SIG_DFL.value),
+)
+"""What Python sets when it starts (Modules/signalmodule.c), and what an init has changed."""
+_INTERRUPTED = 130
+"""Stands for death by SIGINT, which is how an uncaught KeyboardInterrupt ends."""
+
+
+def _renew_multiprocessing(module: Any) -> None:
+    module._current_process = module._MainProcess()
+    module.ORIGINAL_DIR = os.path.abspath(os.getcwd())
+
+
+def _renew_logging(module: Any) -> None:
+    # Seconds as a float up to 3.12, then nanoseconds.
+    module._startTime = time.time_ns() if isinstance(module._startTime, int) else time.time()
+
+
+imports.AFTER_FORK.update(
+    {
+        "logging": _renew_logging,
+        "multiprocessing.process": _renew_multiprocessing,
+        "numpy.random": lambda module: module.seed(),
+    }
+)
+# `random` seeds itself after a fork, `tempfile` too, OpenSSL too; `uuid` and `secrets` ask the kernel each time.
 
 
 def run_source(source: bytes, argv: list[str], filename: str = "<stdin>") -> NoReturn:
@@ -55,65 +81,142 @@ def run_source(source: bytes, argv: list[str], filename: str = "<stdin>") -> NoR
     stage.leave(_program(source, filename))
 
 
+def _function(name: str, result: Any, *arguments: Any) -> Any:
+    # Not through ctypes.pythonapi, whose function objects belong to whoever imports ctypes next.
+    found = _C[name]
+    found.restype, found.argtypes = result, arguments
+    return found
+
+
+_C = ctypes.PyDLL(None)
+_run_file = _function(
+    "PyRun_AnyFileExFlags", ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p
+)
+_exit = _function("Py_Exit", None, ctypes.c_int)
+_keep_forever = _function("Py_IncRef", None, ctypes.py_object)
+_fdopen = _function("fdopen", ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p)
+
+
 def _program(source: bytes, filename: str) -> stage.Program:
     status: list[int] = []
-    # None for the stage, whatever the status.
-    ran = _function("PyRun_AnyFileExFlags", [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p])
-    ran.errcheck = lambda result, *_: status.append(result)
     ending = _Ending()
-    yield functools.partial(ran, _stdio_file(source), os.fsencode(filename), 1, None)
-    code = 1 if status[0] else 0
-    if status[0] and getattr(sys, "last_type", None) is KeyboardInterrupt:
-        code = 130
-    ending.code = code
-    yield functools.partial(_function("Py_Exit", [ctypes.c_int]), code)
+    # None for the stage, whatever the status.
+    _run_file.errcheck = lambda result, *_: status.append(result)
+    yield functools.partial(_run_file, _stdio_file(source), os.fsencode(filename), 1, None)
+    if status[0] == 0:
+        ending.code = 0
+    elif getattr(sys, "last_type", None) is KeyboardInterrupt:
+        ending.code = _INTERRUPTED
+    else:
+        ending.code = 1
+    yield functools.partial(_exit, ending.code)
+
+
+def _stdio_file(source: bytes) -> int:
+    """A C FILE to read `source` from; the parser closes it before the program starts."""
+    fd = os.memfd_create("source", os.MFD_CLOEXEC)
+    os.write(fd, source)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return int(_fdopen(fd, b"r"))
+
+
+class _Ending:
+    """Makes the interpreter's finalization end where nothing visible follows.
+
+    All modules, types and strings would be freed next, which in a forked process means copying their pages: twice the
+    time of a short run. That is what happens still when the exit code is not known here: SystemExit is handled in C.
+    """
+
+    def __init__(self) -> None:
+        self.code: int | None = None
+        self._streams = (sys.stdout, sys.stderr)
+        # Registered first, so called last.
+        atexit.register(self._shrink)
+
+    def _shrink(self) -> None:
+        """After the program's own exit functions: only its own modules remain to be taken down."""
+        _keep_forever([self, dict(sys.modules), imports.RECORD, sys.meta_path, sys.path_importer_cache])
+        for name in list(sys.modules):
+            if name in imports.RECORD.known and name not in ("__main__", "sys", "builtins"):
+                del sys.modules[name]
+        helper = vars(sys.modules["builtins"]).get("help")
+        if self.code is not None and helper is not None and (sys.stdout, sys.stderr) == self._streams:
+            # Only `builtins` refers to it, and that is cleared last of all modules.
+            self._last = weakref.ref(helper, _end_of_modules(self.code))
+
+
+def _end_of_modules(code: int) -> Callable[[object], None]:
+    """Called when the program's modules are gone. So are the built-in names: all that is needed is bound here."""
+    finalizing, objects, is_a, error = sys.is_finalizing, gc.get_objects, isinstance, Exception
+    kinds = (io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
+    exit_now, kill, pid, interrupt = os._exit, os.kill, os.getpid(), signal.SIGINT
+
+    def end(_: object) -> None:
+        if not finalizing():
+            return  # the program deleted `help`
+        for item in objects():
+            if is_a(item, kinds) and not item.closed:
+                try:
+                    item.flush()
+                except error:
+                    continue  # as at any interpreter's end: nobody is left to be told
+        if code == _INTERRUPTED:
+            kill(pid, interrupt)
+        exit_now(code)
+
+    return end
 
 
 def prepare(argv: list[str], first: str) -> None:
     """Make this process look like an interpreter just started with `argv` and `first` at the head of its path."""
     record = imports.RECORD
-    for number, handler in _RESTORED.items():
-        signal.signal(number, handler)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    if not record.fresh:
+        record.begin()
+    for number, handler in _RESTORED:
+        _signal.signal(number, handler)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     if os.environ.get("TZ") != record.environment.get("TZ"):
         time.tzset()
     if os.environ.get("HOME") != record.environment.get("HOME"):
         site.USER_BASE = site.USER_SITE = None
         site.getusersitepackages()
-    if record.fresh:
-        record.hide()
-        record.trust(first or os.getcwd())
-    for name in [name for name in sys.modules if imports.is_ours(name)]:
-        del sys.modules[name]
-    _reset_path(first, record.path if record.fresh else sys.path[1:])
+    record.hide()
+    record.trust(first or os.getcwd())
+    _reset_path(first, record.path)
     sys.argv[:] = argv
-    sys.orig_argv[:] = [sys.orig_argv[0], "-u", *argv]
-    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = _streams()
+    sys.orig_argv[1:] = ["-u", *argv]
+    _reset_streams()
     sys.modules["__main__"] = _main_module()
     gc.enable()
     gc.freeze()
 
 
 def _reset_path(first: str, rest: list[str]) -> None:
-    sys.path[:] = [first, *(entry for entry in rest if entry != imports.ROOT)]
-    # What the zygote looked up in its own working directory must not be remembered in another one.
+    sys.path[:] = [first, *rest]
+    # What was looked up in the zygote's working directory must not be remembered in the program's.
     for entry in list(sys.path_importer_cache):
-        if not any(entry.startswith(root) for root in rest):
+        if entry not in imports.RECORD.cached:
             del sys.path_importer_cache[entry]
 
 
-def _streams() -> tuple[Any, Any, Any]:
-    """New standard streams on descriptors 0, 1, 2 as `python3 -u` opens them (create_stdio in pylifecycle.c)."""
-    encoding, errors = imports.RECORD.encoding, imports.RECORD.encoding_errors
-    kinds = ((0, "stdin", "r", errors), (1, "stdout", "w", errors), (2, "stderr", "w", "backslashreplace"))
-    return tuple(_open_stream(fd, f"<{name}>", mode, encoding, how) for fd, name, mode, how in kinds)  # type: ignore[return-value]
+def _reset_streams() -> None:
+    """Standard streams as `python3 -u` opens them; the interpreter's own, if they are of that kind and untouched."""
+    record = imports.RECORD
+    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        stream = getattr(sys, f"__{name}__")
+        if stream is None or not stream.write_through or imports.kind_of(fd) != record.stream_kinds[fd]:
+            errors = "backslashreplace" if fd == 2 else record.encoding_errors
+            stream = _open_stream(fd, f"<{name}>", mode, record.encoding, errors)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def _open_stream(fd: int, name: str, mode: str, encoding: str, errors: str) -> io.TextIOWrapper | None:
+    """One standard stream (create_stdio in pylifecycle.c)."""
     try:
         raw: Any = io.FileIO(fd, mode, closefd=False)
     except OSError:
-        return None  # as a fresh interpreter whose descriptor is closed
+        return None  # as in a fresh interpreter whose descriptor is closed
     raw.name = name
     buffer = io.BufferedReader(raw) if mode == "r" else raw
     text: Any = io.TextIOWrapper(buffer, encoding, errors, "\n", write_through=True)
@@ -130,72 +233,6 @@ def _main_module() -> ModuleType:
     namespace["__builtins__"] = sys.modules["builtins"]
     namespace["__loader__"] = BuiltinImporter
     return main
-
-
-def _function(name: str, argument_types: list[Any]) -> Any:
-    # A new object each time: the one ctypes.pythonapi caches belongs to whoever imports ctypes next.
-    found = ctypes.PyDLL(None)[name]
-    found.argtypes = argument_types
-    return found
-
-
-def _stdio_file(source: bytes) -> int:
-    """A C FILE to read `source` from; the parser closes it before the program starts."""
-    fd = os.memfd_create("source", os.MFD_CLOEXEC)
-    os.write(fd, source)
-    os.lseek(fd, 0, os.SEEK_SET)
-    opened = _function("fdopen", [ctypes.c_int, ctypes.c_char_p])
-    opened.restype = ctypes.c_void_p
-    return int(opened(fd, b"r"))
-
-
-class _Ending:
-    """Makes the interpreter's finalization end where nothing visible follows.
-
-    All modules, types and strings would be freed next, which in a forked process means copying their pages: 9 ms.
-    Without an exit code (SystemExit is handled in C) that is what happens.
-    """
-
-    def __init__(self) -> None:
-        self.code: int | None = None
-        self._streams = (sys.stdout, sys.stderr)
-        # Registered first, called last.
-        atexit.register(self._shrink)
-        self._known = {*imports.RECORD.fresh, *imports.RECORD.hidden} - {"__main__", "sys", "builtins"}
-
-    def _shrink(self) -> None:
-        """After the program's exit functions: only its own modules are to be taken down."""
-        keep = [self, dict(sys.modules), imports.RECORD, sys.meta_path, sys.path_importer_cache, sys.path_hooks]
-        _function("Py_IncRef", [ctypes.py_object])(keep)
-        for name in self._known & set(sys.modules):
-            del sys.modules[name]
-        if self.code is None or (sys.stdout, sys.stderr) != self._streams:
-            return
-        helper = vars(sys.modules["builtins"]).get("help")
-        if helper is not None:
-            # Of what only `builtins` holds; that is cleared last of all modules.
-            self._last = weakref.ref(helper, self._callback(self.code))
-
-    def _callback(self, code: int) -> Callable[[object], None]:
-        """Called when the program's modules are gone. Built-in names are gone too by then: all it needs is bound here."""
-        finalizing, objects, kinds = sys.is_finalizing, gc.get_objects, (io.BufferedWriter, io.TextIOWrapper)
-        exit_now, kill, pid, interrupt, is_a = os._exit, os.kill, os.getpid(), signal.SIGINT, isinstance
-        error = Exception
-
-        def end(_: object) -> None:
-            if not finalizing():
-                return
-            for item in objects():
-                if is_a(item, kinds) and not item.closed:
-                    try:
-                        item.flush()
-                    except error:
-                        continue
-            if code == 130:
-                kill(pid, interrupt)
-            exit_now(code)
-
-        return end
 
 
 def can_fork(env: Mapping[str, str], place: str, uid: int) -> bool:

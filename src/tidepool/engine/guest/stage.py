@@ -52,8 +52,8 @@ def _live(main: Callable[[], None]) -> Program:
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(70)
-    for leaving in _left:
-        yield from leaving.program
+    for left in _left:
+        yield from left.program
 
 
 def leave(program: Program) -> NoReturn:

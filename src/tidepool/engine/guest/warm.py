@@ -105,7 +105,8 @@ def obstacle(
     if state.user_site is not None and now(os.path.join(env.get("HOME", "/"), state.user_site)) is not None:
         return "the user has a site-packages directory of their own"
     # In place, only its owner and root can change a file; every other change shows in its directory.
-    for path, stamp in (state.directories | (state.files if uid in state.owners else {})).items():
+    paths = {**state.directories, **(state.files if uid in state.owners else {})}
+    for path, stamp in paths.items():
         if now(path) != stamp:
             return f"{path} has changed since the preload"
     return ""

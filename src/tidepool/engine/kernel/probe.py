@@ -70,8 +70,8 @@ def require(found: Iterable[Feature]) -> None:
         if feature.needed and not feature.works:
             missing.setdefault(feature.enable, []).append(f"{feature.name} ({feature.detail})")
     if missing:
-        sentences = [f"{', '.join(names)} does not work: {enable}" for enable, names in missing.items()]
-        raise HostUnsupported("this host cannot isolate; " + "; ".join(sentences))
+        groups = [f"{', '.join(names)}: {enable}" for enable, names in missing.items()]
+        raise HostUnsupported("this host cannot isolate, because these do not work: " + "; ".join(groups))
 
 
 # trying
@@ -80,7 +80,7 @@ def require(found: Iterable[Feature]) -> None:
 def _try(attempt: Callable[[], str]) -> tuple[bool, str]:
     """Whether an attempt succeeds in a child of ours, and its detail or the reason why not."""
     reading, writing = os.pipe()
-    pid = os.fork()
+    pid = _fork()
     if pid == 0:
         os.close(reading)
         _attempt(attempt, writing)
@@ -97,11 +97,22 @@ def _try(attempt: Callable[[], str]) -> tuple[bool, str]:
     return said[:1] == b"+", (said or b"-it died")[1:].decode("utf-8", "replace")
 
 
+def _fork() -> int:
+    """fork(2) of a child that does not outlive us, whatever becomes of us."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() not in (parent, 0):  # 0: the parent is in another pid namespace
+            os._exit(1)
+    return pid
+
+
 def _attempt(attempt: Callable[[], str], writing: int) -> NoReturn:
     try:
         said = "+" + attempt()
     except Exception as error:  # the child's whole answer: the parent says it
-        said = "-" + str(error)
+        said = f"-{getattr(error, 'strerror', None) or error}"
     os.write(writing, said.encode()[:4096])
     os._exit(0)
 
@@ -308,11 +319,7 @@ def _landlock() -> str:
 
 
 def _pidfd() -> str:
-    pid = os.fork()
-    if pid == 0:
-        while True:
-            signal.pause()
-    fd = os.pidfd_open(pid)
+    fd = os.pidfd_open(_sleeper())
     signal.pidfd_send_signal(fd, signal.SIGKILL)
     os.waitid(os.P_PIDFD, fd, os.WEXITED)
     return ""
@@ -395,7 +402,7 @@ def _unified() -> Path | None:
 
 
 def _sleeper() -> int:
-    pid = os.fork()
+    pid = _fork()
     if pid == 0:
         time.sleep(_DEADLINE_MS / 1000)
         os._exit(0)

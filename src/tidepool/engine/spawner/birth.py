@@ -16,7 +16,10 @@ from tidepool.engine.kernel import idmap
 
 _PYTHON = "/usr/local/bin/python3"
 _START = (
-    "import sys; sys.path.append('/usr/lib/tidepool'); from tidepool.engine.guest.zygote import main; main()"
+    "import sys; sys.path.append('/usr/lib/tidepool'); "
+    # Before anything else of ours: what is imported from here on can be taken out of sight again.
+    "from tidepool.engine.guest import imports; imports.RECORD.begin(); "
+    "from tidepool.engine.guest.zygote import main; main()"
 )
 ENVIRONMENT = {
     "PATH": "/home/daytona/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -7,46 +7,58 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tidepool import __version__
+from tidepool.server import translate
 from tidepool.server.answers import json_answer
 from tidepool.server.routes import engine_of, sandbox_of, tenant_of, toolbox_url
-from tidepool.wire import paths
+from tidepool.wire import files, paths
+from tidepool.wire import info as wire
 
 PROTOCOL = 1
 
 
 async def home_dir(request: Request) -> Response:
     """`GET /user-home-dir`."""
-    return json_answer({"dir": sandbox_of(request).home})
+    return json_answer(files.Directory(sandbox_of(request).home))
 
 
 async def work_dir(request: Request) -> Response:
     """`GET /work-dir` and the older `/project-dir`."""
-    return json_answer({"dir": sandbox_of(request).work_dir})
+    return json_answer(files.Directory(sandbox_of(request).work_dir))
 
 
 async def version(request: Request) -> Response:
     """`GET /version` of the toolbox."""
     sandbox_of(request)
-    return json_answer({"version": __version__})
+    return json_answer(wire.Version(__version__))
 
 
 async def health(request: Request) -> Response:
     """`GET /health`."""
-    return json_answer({"status": "ok"})
+    return json_answer(wire.Health("ok"))
 
 
 async def config(request: Request) -> Response:
-    """`GET /config`: what clients between 0.113 and 0.149 ask first."""
-    return json_answer(
-        {"version": __version__, "proxyToolboxUrl": toolbox_url(request), "maintananceMode": False}
+    """`GET /config`."""
+    toolbox = toolbox_url(request)
+    origin = toolbox.removesuffix(paths.TOOLBOX)
+    answer = wire.Configuration(
+        version=__version__,
+        oidc=wire.Oidc(),
+        announcements={},
+        proxy_template_url=origin,
+        proxy_toolbox_url=toolbox,
+        default_snapshot=translate.SNAPSHOT,
+        dashboard_url=origin,
+        max_auto_archive_interval=translate.MAX_AUTO_ARCHIVE_MIN,
+        environment=translate.TARGET,
     )
+    return json_answer(answer)
 
 
 async def handshake(request: Request) -> Response:
-    """`GET /tidepool` (ours): whether SDK and local server understand each other."""
+    """`GET /tidepool` (ours)."""
     count = len(engine_of(request).list(tenant_of(request)))
-    body = {"version": __version__, "protocol": PROTOCOL, "pid": os.getpid(), "sandboxes": count}
-    return json_answer(body)
+    return json_answer(wire.Handshake(__version__, PROTOCOL, os.getpid(), count))
 
 
 toolbox_routes = [

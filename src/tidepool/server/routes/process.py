@@ -1,59 +1,59 @@
-"""Toolbox: runs (protocol section 6.1)."""
+"""Toolbox: runs (protocol section 6.1). Each ends with the client that waits for it."""
 
 import struct
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncGenerator
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from tidepool.engine import CodeRun, Command, ExecResult, Sandbox
-from tidepool.server import envelope, translate
-from tidepool.server.answers import json_answer, read_json
+from tidepool.server import translate
+from tidepool.server.answers import StreamAnswer, json_answer, read_json, refusal
+from tidepool.server.connection import ends_with_client
+from tidepool.server.envelope import hint, unwrap
 from tidepool.server.routes import sandbox_of
 from tidepool.wire import errors, paths
 from tidepool.wire import process as wire
 
-_KINDS = {"stdout": 1, "stderr": 2}
+_KINDS = {"stdout": wire.STDOUT, "stderr": wire.STDERR}
+_PARTIAL_IN_MESSAGE = 2000
 
 
+@ends_with_client
 async def execute(request: Request) -> Response:
-    """`POST /process/execute`."""
+    """`POST /process/execute`; program text in an old client's envelope runs as such."""
     asked = await read_json(request, wire.Execute)
-    sandbox = sandbox_of(request)
-    inside = envelope.unwrap(asked.command)
-    env = {**(asked.envs or {}), **inside.env}
-    if inside.code is not None:
-        run = wire.CodeRun(inside.code, "python", list(inside.argv), env, asked.timeout)
-        return await _code(request, sandbox, run)
-    plain = wire.Execute(inside.command or "", asked.cwd, asked.timeout, env)
-    return _answer(request, await sandbox.exec(translate.command(plain)))
+    return await _run(request, translate.execute(asked, unwrap(asked.command)))
 
 
+@ends_with_client
 async def code_run(request: Request) -> Response:
     """`POST /process/code-run`."""
-    asked = await read_json(request, wire.CodeRun)
-    return await _code(request, sandbox_of(request), asked)
+    return await _run(request, translate.code_run(await read_json(request, wire.CodeRun)))
 
 
-async def _code(request: Request, sandbox: Sandbox, asked: wire.CodeRun) -> Response:
-    result = await sandbox.run_code(translate.code_run(asked))
-    return _answer(request, result, envelope.hint(asked.code, asked.language, result.exit_code))
+async def _run(request: Request, run: Command | CodeRun) -> Response:
+    sandbox = sandbox_of(request)
+    if isinstance(run, Command):
+        return _answer(request, await sandbox.exec(run))
+    result = await sandbox.run_code(run)
+    return _answer(request, result, hint(run.code, run.language, result.exit_code))
 
 
-def _answer(request: Request, result: ExecResult, hint: str = "") -> Response:
+def _answer(request: Request, result: ExecResult, note: str = "") -> Response:
     """A result, or at a deadline 408 with the partial result beside the error (nothing that was written is lost)."""
-    body = translate.run_body(result, hint)
+    body = translate.run_body(result, note)
     if not translate.timed_out(result):
         return json_answer(body)
-    message = f"request timeout: command execution timeout; output so far: {body['result'][-2000:]}"
-    code, path = errors.PROCESS_EXECUTION_TIMEOUT, request.url.path
-    refusal = errors.toolbox_body(408, message, path, "", code, request.method)
-    return json_answer({**refusal, "partial": body}, 408)
+    message = "request timeout: command execution timeout"
+    if body.result:
+        message += f"; output so far: {body.result[-_PARTIAL_IN_MESSAGE:]}"
+    return refusal(request.scope, 408, message, errors.PROCESS_EXECUTION_TIMEOUT, partial=body)
 
 
+@ends_with_client
 async def tests(request: Request) -> Response:
     """`POST /process/tests` (ours): a timeout is a verdict here, hence 200."""
     asked = await read_json(request, wire.Tests)
@@ -61,19 +61,21 @@ async def tests(request: Request) -> Response:
     return json_answer(translate.tests_body(report))
 
 
+@ends_with_client
 async def stream(request: Request) -> Response:
-    """`POST /process/stream` (ours): frames as they come, the closing one with the result; a client that goes kills."""
+    """`POST /process/stream` (ours): output in frames as it comes, the closing one with the result."""
     run = translate.stream_run(await read_json(request, wire.Stream))
-    return StreamingResponse(_frames(sandbox_of(request), run), media_type="application/octet-stream")
+    sandbox = sandbox_of(request)
+    _ = sandbox.files  # refuses a sandbox that is not started while that can still be said with a status
+    return StreamAnswer(_frames(sandbox, run), "application/octet-stream")
 
 
-async def _frames(sandbox: Sandbox, run: Command | CodeRun) -> AsyncIterator[bytes]:
+async def _frames(sandbox: Sandbox, run: Command | CodeRun) -> AsyncGenerator[bytes, None]:
     items = sandbox.stream(run)
     try:
         async for item in items:
             if isinstance(item, ExecResult):
-                closing: dict[str, Any] = {"exitCode": item.exit_code, **translate.figures(item)}
-                yield _frame(0, msgspec.json.encode(closing))
+                yield _frame(wire.CLOSING, msgspec.json.encode(translate.ended(item)))
             else:
                 yield _frame(_KINDS[item[0]], item[1])
     finally:

@@ -1,8 +1,10 @@
-"""Control API: sandboxes (protocol section 5.1 to 5.3)."""
+"""Control API: sandboxes (protocol sections 5.1 to 5.3)."""
 
-import json
+import re
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,24 +13,40 @@ from starlette.routing import Route
 from tidepool.engine import Sandbox
 from tidepool.server import translate
 from tidepool.server.answers import json_answer, read_json
-from tidepool.server.routes import config_of, engine_of, sandbox_of, tenant_of, toolbox_url
+from tidepool.server.connection import connection_of, ends_with_client
+from tidepool.server.routes import config_of, engine_of, keeper_of, sandbox_of, tenant_of, toolbox_url
 from tidepool.wire import paths
-from tidepool.wire.sandbox import CreateSandbox, Labels
+from tidepool.wire import sandbox as wire
 
 _MAX_LIMIT = 200
+_CURSORS_SINCE = (0, 180)
+_NEWEST = (999,)
+_NUMBER = re.compile("[0-9]{1,9}")
+_DONE: dict[str, str] = {}
+_SORTS: dict[str, Callable[[Sandbox], Any]] = {
+    "name": lambda sandbox: sandbox.name,
+    "cpu": lambda sandbox: sandbox.spec.limits.cpu,
+    "memoryGib": lambda sandbox: sandbox.spec.limits.memory_bytes,
+    "diskGib": lambda sandbox: sandbox.spec.limits.disk_bytes,
+    "lastActivityAt": lambda sandbox: sandbox.last_activity_at,
+    "createdAt": lambda sandbox: sandbox.created_at,
+}
 
 
-def _body(request: Request, sandbox: Sandbox) -> Any:
-    engine = engine_of(request)
-    return translate.sandbox_body(sandbox, toolbox_url(request), engine.enforced, engine.not_enforced)
+def _body(request: Request, sandbox: Sandbox) -> wire.Sandbox:
+    engine, terms = engine_of(request), keeper_of(request).terms_of(sandbox)
+    return translate.sandbox_body(sandbox, terms, toolbox_url(request), engine.enforced, engine.not_enforced)
 
 
+@ends_with_client
 async def create(request: Request) -> Response:
-    """`POST /sandbox`: answers when it is started."""
-    asked = await read_json(request, CreateSandbox)
-    spec = translate.sandbox_spec(asked, tenant_of(request), config_of(request).default_network)
-    sandbox = await engine_of(request).create(spec)
-    request.app.state.keeper.watch(sandbox, asked)
+    """`POST /sandbox`: answers when it is started; of a client that has gone meanwhile nothing is left."""
+    asked = await read_json(request, wire.CreateSandbox)
+    engine, config = engine_of(request), config_of(request)
+    terms = translate.terms(asked, is_local=config.idle_s is not None)
+    sandbox = await engine.create(translate.sandbox_spec(asked, tenant_of(request), config.default_network))
+    connection_of(request.scope).task = None  # from here on it exists, whoever hears of it
+    keeper_of(request).watch(sandbox, terms)
     return json_answer(_body(request, sandbox))
 
 
@@ -47,40 +65,39 @@ async def delete(request: Request) -> Response:
 async def list_all(request: Request) -> Response:
     """`GET /sandbox`: a page with a cursor, or a plain array for clients that know no cursor."""
     found = _selected(request)
-    if _version(request) < (0, 180) and "cursor" not in request.query_params:
+    if _version(request) < _CURSORS_SINCE and not {"cursor", "limit"} & request.query_params.keys():
         return json_answer([_body(request, sandbox) for sandbox in found])
-    start, limit = _number(request, "cursor", 0), min(_number(request, "limit", 100), _MAX_LIMIT)
+    start, limit = _number(request, "cursor", 0), _limit(request)
     items = [_body(request, sandbox) for sandbox in found[start : start + limit]]
     after = start + limit
-    return json_answer({"items": items, "nextCursor": str(after) if after < len(found) else None})
+    return json_answer(wire.SandboxPage(items, str(after) if after < len(found) else None))
 
 
 async def list_pages(request: Request) -> Response:
     """`GET /sandbox/paginated`: numbered pages for older clients."""
-    found, limit = _selected(request), max(1, _number(request, "limit", 100))
-    page = max(1, _number(request, "page", 1))
+    found, limit, page = _selected(request), _limit(request), max(1, _number(request, "page", 1))
     items = [_body(request, sandbox) for sandbox in found[(page - 1) * limit : page * limit]]
-    pages = -(-len(found) // limit)
-    return json_answer({"items": items, "total": len(found), "page": page, "totalPages": pages})
+    return json_answer(wire.NumberedPage(items, len(found), page, total_pages=-(-len(found) // limit)))
 
 
 async def set_labels(request: Request) -> Response:
     """`PUT /sandbox/{sandbox}/labels`: replaces all of them."""
+    asked = await read_json(request, wire.Labels)
     sandbox = sandbox_of(request)
-    sandbox.labels = (await read_json(request, Labels)).labels
-    return json_answer({"labels": sandbox.labels})
+    sandbox.labels = translate.labels(asked.labels)
+    return json_answer(wire.Labels(sandbox.labels))
 
 
 async def touch(request: Request) -> Response:
     """`POST /sandbox/{sandbox}/last-activity`."""
     sandbox_of(request).touch()
-    return json_answer({}, 201)
+    return json_answer(_DONE, 201)
 
 
 async def proxy_url(request: Request) -> Response:
     """`GET /sandbox/{sandbox}/toolbox-proxy-url`."""
     sandbox_of(request)
-    return json_answer({"url": toolbox_url(request)})
+    return json_answer(wire.ToolboxUrl(toolbox_url(request)))
 
 
 async def logs(request: Request) -> Response:
@@ -90,9 +107,8 @@ async def logs(request: Request) -> Response:
 
 def _selected(request: Request) -> list[Sandbox]:
     query = request.query_params
-    wanted = _labels(query.get("labels"))
-    states = query.getlist("states")
-    return [
+    wanted, states = _labels(query.get("labels")), query.getlist("states")
+    found = [
         sandbox
         for sandbox in engine_of(request).list(tenant_of(request))
         if wanted.items() <= sandbox.labels.items()
@@ -100,30 +116,34 @@ def _selected(request: Request) -> list[Sandbox]:
         and sandbox.name.startswith(query.get("name", ""))
         and (not states or sandbox.state.value in states)
     ]
+    sort = query.get("sort") or "createdAt"
+    if sort not in _SORTS:
+        raise HTTPException(400, f"sort is {sort[:40]!r}; allowed are {', '.join(_SORTS)}")
+    return sorted(found, key=_SORTS[sort], reverse=query.get("order", "asc").lower() == "desc")
 
 
 def _labels(text: str | None) -> dict[str, str]:
     try:
-        found = json.loads(text or "null")
-    except ValueError:
-        raise HTTPException(400, "labels must be a JSON object") from None
-    if found is not None and not isinstance(found, dict):
-        raise HTTPException(400, "labels must be a JSON object")
-    return found or {}
+        return msgspec.json.decode(text or "null", type=dict[str, str] | None) or {}
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise HTTPException(400, f"labels must be a JSON object of texts: {error}") from None
+
+
+def _limit(request: Request) -> int:
+    return min(max(1, _number(request, "limit", 100)), _MAX_LIMIT)
 
 
 def _number(request: Request, name: str, default: int) -> int:
-    text = request.query_params.get(name, str(default))
-    if not text.isdigit() or len(text) > 9:
-        raise HTTPException(400, f"{name} must be a number of 0 or more")
+    text = request.query_params.get(name) or str(default)
+    if not _NUMBER.fullmatch(text):
+        raise HTTPException(400, f"{name} is {text[:20]!r}; it must be a number of 0 or more")
     return int(text)
 
 
 def _version(request: Request) -> tuple[int, ...]:
     """The client's version; the newest when it names none."""
-    text = request.headers.get("x-daytona-sdk-version", "999")
-    numbers = [int(part) for part in text.split(".")[:2] if part.isdigit()]
-    return tuple(numbers) or (999,)
+    numbers = request.headers.get("x-daytona-sdk-version", "").split(".")[:2]
+    return tuple(map(int, numbers)) if all(map(_NUMBER.fullmatch, numbers)) else _NEWEST
 
 
 routes = [

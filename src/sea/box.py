@@ -1,0 +1,146 @@
+"""The one door to sandboxes: runs recorded programs in batches and candidate tools one by one.
+
+Nothing is executed anywhere else. What comes back is text and Python literals, read with `ast.literal_eval`; a value
+that is not made of plain types alone comes back as None. If no sandbox can be made, `NoSandbox` is raised, and nothing
+counts as tested.
+"""
+
+import ast
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from daytona_sdk import CreateSandboxFromSnapshotParams, Daytona, DaytonaError, Sandbox
+
+_BATCH = 400
+_PROGRAM_S = 5.0
+"""Deadline of one program."""
+_MEMORY = 2 << 30
+
+
+class NoSandbox(Exception):
+    """A sandbox could not be made or was lost: nothing that needed it may be called tested."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One program to run."""
+
+    code: str
+    result_name: str | None = None
+    """Variable whose value is the result; None when it is what the program prints."""
+    tools: str = ""
+    """Source text of tools in scope."""
+    record: tuple[str, ...] = ()
+    """Names of tools whose calls are to be recorded."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How one program ended."""
+
+    ok: bool
+    output: str = ""
+    answer: str | None = None
+    """repr of the result variable."""
+    calls: tuple[tuple[str, tuple[Any, ...], Any], ...] = ()
+    """(tool, arguments, result) for each recorded call with plain values."""
+    error: str = ""
+
+
+class Box:
+    """Makes sandboxes through `daytona_sdk`; every one is deleted again."""
+
+    def __init__(self, daytona: Daytona | None = None) -> None:
+        self._daytona = daytona or Daytona()
+
+    @contextmanager
+    def sandbox(self, dependencies: Sequence[str] = ()) -> Iterator[Sandbox]:
+        """A sandbox without network.
+
+        Raises:
+            NoSandbox: There is none to be had.
+        """
+        params = CreateSandboxFromSnapshotParams(
+            dependencies=list(dependencies), network="none", memory_bytes=_MEMORY
+        )
+        try:
+            sandbox = self._daytona.create(params, timeout=600)
+        except DaytonaError as error:
+            raise NoSandbox(f"no sandbox could be made, so nothing was run: {error}") from error
+        try:
+            yield sandbox
+        except DaytonaError as error:
+            raise NoSandbox(f"the sandbox was lost: {error}") from error
+        finally:
+            sandbox.delete()
+
+    def run_all(
+        self,
+        jobs: Sequence[Job],
+        dependencies: Sequence[str] = (),
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Ran]:
+        """Run programs, each in a forked child of its own inside a sandbox; results in the order of the jobs."""
+        results: list[Ran] = []
+        for start in range(0, len(jobs), _BATCH):
+            batch = jobs[start : start + _BATCH]
+            with self.sandbox(dependencies) as sandbox:
+                results += _run_batch(sandbox, batch)
+            if progress is not None:
+                progress(len(results))
+        return results
+
+
+def _run_batch(sandbox: Sandbox, batch: Sequence[Job]) -> list[Ran]:
+    driver = resources.files("sea").joinpath("driver.py").read_bytes()
+    lines = [
+        {
+            "code": job.code,
+            "result": job.result_name,
+            "tools": job.tools,
+            "record": job.record,
+            "limit": _PROGRAM_S,
+        }
+        for job in batch
+    ]
+    sandbox.fs.upload_file(driver, "driver.py")
+    sandbox.fs.upload_file("\n".join(map(json.dumps, lines)).encode(), "jobs.jsonl")
+    ended = sandbox.process.exec(
+        "python3 driver.py jobs.jsonl results.jsonl", timeout=int(_PROGRAM_S * len(batch) + 30)
+    )
+    if ended.exit_code != 0:
+        raise NoSandbox(f"the driver ended with {ended.exit_code}: {ended.result[-300:]}")
+    found = sandbox.fs.download_file("results.jsonl").decode("utf-8", "replace").splitlines()
+    if len(found) != len(batch):
+        raise NoSandbox(f"{len(batch)} programs were sent, {len(found)} results came back")
+    return [_read(line) for line in found]
+
+
+def _read(line: str) -> Ran:
+    """One result line; anything that does not fit is a failed run."""
+    try:
+        data = json.loads(line)
+        calls = tuple((str(n), tuple(literal(a) for a in args), literal(r)) for n, args, r in data["calls"])
+        answer = data["answer"]
+        return Ran(
+            bool(data["ok"]),
+            str(data["output"]),
+            None if answer is None else str(answer),
+            calls,
+            str(data["error"]),
+        )
+    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        return Ran(False, error=f"the result does not fit: {error}")
+
+
+def literal(text: str) -> Any:
+    """A plain Python value from its repr.
+
+    Raises:
+        ValueError, SyntaxError: It is none.
+    """
+    return ast.literal_eval(text)

@@ -1,0 +1,97 @@
+"""`sea`: evolve a library from traces, and look at it."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from sea.box import Box, NoSandbox
+from sea.evolve import evolve as run_evolve
+from sea.ingest import BadInput
+from sea.library import Library, NoLibrary
+
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+
+class _Sentences(click.Group):
+    """Errors of ours are one sentence and exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except (BadInput, NoLibrary, NoSandbox) as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=_Sentences)
+def main() -> None:
+    """Automatic Tool Creation: solver traces in, validated tools out."""
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--library", required=True, type=_DIRECTORY, help="Directory of tools; made when it is not there."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Read at most so many traces.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides which tasks are held out.")
+@click.option(
+    "--min-support", type=click.IntRange(min=2), default=3, show_default=True, help="Distinct tasks."
+)
+def evolve(files: tuple[Path, ...], library: Path, limit: int | None, seed: int, min_support: int) -> None:
+    """Read traces, find what recurs, and admit what passes every gate."""
+    shelf = Library(library)
+    funnel = run_evolve(files, shelf, limit=limit, seed=seed, min_support=min_support, say=_say)
+    click.echo(f"traces    {len(funnel.intake.traces)} of {funnel.intake.tasks} tasks")
+    click.echo(f"skipped   {len(funnel.intake.skipped)}")
+    click.echo(f"patterns  {len(funnel.patterns)}")
+    click.echo(f"tested    {len(funnel.candidates)}")
+    click.echo(f"admitted  {len(funnel.admitted)}")
+    for candidate, pattern in funnel.admitted:
+        click.echo(f"  {candidate.spec.name}: {pattern.support} tasks, saves {pattern.saving} tokens")
+
+
+def _say(sentence: str) -> None:
+    click.echo(sentence, err=True)
+
+
+@main.command("list")
+@click.argument("library", type=_DIRECTORY)
+def list_tools(library: Path) -> None:
+    """The tools of a library."""
+    shelf = Library(library)
+    for name in shelf.names():
+        evidence = shelf.evidence(name)
+        click.echo(f"{name}  {evidence['support']} tasks, {evidence['tokens_saved']} tokens saved")
+
+
+@main.command()
+@click.argument("library", type=_DIRECTORY)
+@click.argument("name")
+def show(library: Path, name: str) -> None:
+    """One tool: its source and what it was admitted on."""
+    shelf = Library(library)
+    click.echo(shelf.source(name))
+    for gate in shelf.evidence(name)["gates"]:
+        click.echo(f"{'passed' if gate['passed'] else 'failed'}  {gate['gate']}: {gate['detail']}")
+
+
+@main.command("test")
+@click.argument("library", type=_DIRECTORY)
+@click.argument("names", nargs=-1)
+def test_tools(library: Path, names: tuple[str, ...]) -> None:
+    """Run the tools' tests again, each in a sandbox of its own; exit status 1 when one fails."""
+    shelf, box, failed = Library(library), Box(), 0
+    for name in names or shelf.names():
+        source = shelf.source(name)
+        needed = [package for package in ("numpy", "sympy") if package in source]
+        with box.sandbox(("pytest", *needed)) as sandbox:
+            sandbox.fs.upload_file(source.encode(), "tool.py")
+            sandbox.fs.upload_file((library / name / "test_tool.py").read_bytes(), "test_tool.py")
+            report = sandbox.process.run_tests("test_tool.py", timeout=60)
+        failed += not report.success
+        click.echo(
+            f"{'passed' if report.success else 'FAILED'}  {name}: {report.reason or f'{len(report.tests)} tests'}"
+        )
+    sys.exit(1 if failed else 0)

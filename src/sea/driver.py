@@ -1,0 +1,115 @@
+"""Runs inside a sandbox: each program of a batch in a forked child, a JSON line of result each. Standard library only.
+
+Usage: python3 driver.py JOBS.jsonl RESULTS.jsonl
+"""
+
+import io
+import json
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+PLAIN = (int, float, str, bool, type(None))
+MAX_TEXT = 200_000
+MAX_CALLS = 50
+
+
+def plain(value: Any, depth: int = 0) -> bool:
+    """Whether a value is made of plain types, exactly."""
+    if type(value) in PLAIN:
+        return not (isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))))
+    if depth > 6 or len(repr(value)) > 10_000:
+        return False
+    if type(value) in (list, tuple):
+        return all(plain(item, depth + 1) for item in value)
+    if type(value) is dict:
+        return all(plain(key, depth + 1) and plain(item, depth + 1) for key, item in value.items())
+    return False
+
+
+def recorder(name: str, tool: Any, calls: list[Any]) -> Any:
+    """A tool that also notes what it was called with and what it gave."""
+
+    def recorded(*arguments: Any) -> Any:
+        given = [repr(value) for value in arguments] if all(plain(value) for value in arguments) else None
+        result = tool(*arguments)
+        if given is not None and plain(result) and len(calls) < MAX_CALLS:
+            calls.append([name, given, repr(result)])
+        return result
+
+    return recorded
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    """One program, in this (forked) process."""
+    calls: list[Any] = []
+    scope: dict[str, Any] = {"__name__": "__main__"}
+    sys.stdout = captured = io.StringIO()
+    answer, error, ok = None, "", True
+    try:
+        exec(compile(job["tools"], "<tools>", "exec"), scope)  # noqa: S102 -- inside a sandbox, which is the point
+        for name in job["record"]:
+            scope[name] = recorder(name, scope[name], calls)
+        exec(compile(job["code"], "<program>", "exec"), scope)  # noqa: S102
+        if job["result"] is not None:
+            answer = repr(scope[job["result"]])
+    except BaseException as problem:
+        ok, error = False, f"{type(problem).__name__}: {problem}"[:500]
+    text = captured.getvalue()
+    return {"ok": ok, "output": text[:MAX_TEXT], "answer": answer, "calls": calls, "error": error}
+
+
+def in_child(job: dict[str, Any]) -> str:
+    """Run a job in a fork and wait for its line until its deadline."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read)
+        try:
+            line = json.dumps(run(job)).encode()
+        except BaseException as problem:
+            line = json.dumps(failed(f"{type(problem).__name__}: {problem}"[:500])).encode()
+        with os.fdopen(write, "wb") as file:
+            file.write(line)
+        os._exit(0)
+    os.close(write)
+    data = collect(read, time.monotonic() + job["limit"])
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(read)
+    try:
+        json.loads(data)
+    except ValueError:
+        return json.dumps(failed("no result before its deadline"))
+    return data.decode()
+
+
+def collect(read: int, deadline: float) -> bytes:
+    """Everything from a pipe until it ends or time is over."""
+    data = bytearray()
+    while (left := deadline - time.monotonic()) > 0 and select.select([read], [], [], left)[0]:
+        piece = os.read(read, 1 << 16)
+        if not piece:
+            break
+        data += piece
+    return bytes(data)
+
+
+def failed(error: str) -> dict[str, Any]:
+    """The result of a program that gave none."""
+    return {"ok": False, "output": "", "answer": None, "calls": [], "error": error}
+
+
+def main() -> None:
+    """All jobs, in order."""
+    with open(sys.argv[1]) as jobs, open(sys.argv[2], "w") as results:
+        for line in jobs:
+            results.write(in_child(json.loads(line)) + "\n")
+            results.flush()
+
+
+if __name__ == "__main__":
+    main()

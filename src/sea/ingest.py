@@ -1,0 +1,232 @@
+"""Reading traces: every shape is told by its keys, files are streamed, a bad record is named and skipped.
+
+Shapes: programs with a recorded `ans` (pot), code blocks with recorded stdout (tora), programs with imports and helpers
+(trove), plain JSONL, and the SEA trace JSON (one object, a list, or `{"traces": […]}`). gzip or not.
+"""
+
+import ast
+import gzip
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from sea.trace import Intake, Step, Trace, task_of
+
+Record = dict[str, Any]
+_FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.S)
+_MAX_RECORD_BYTES = 16 << 20
+
+
+class BadInput(Exception):
+    """A file that cannot be read at all; the message names it and says what to do."""
+
+
+def read_traces(paths: Iterable[str | Path], limit: int | None = None) -> Intake:
+    """Read files and directories in order, at most `limit` traces.
+
+    Raises:
+        BadInput: A path is missing, unreadable, or holds no record that could be read.
+    """
+    intake = Intake()
+    for path in _files(paths):
+        intake.files += 1
+        before = len(intake.traces)
+        for where, record in _records(path, intake):
+            if limit is not None and len(intake.traces) >= limit:
+                return intake
+            _take(where, record, intake)
+        if len(intake.traces) == before and not intake.skipped:
+            raise BadInput(f"{path}: no trace found; expected JSON lines or a JSON object with traces")
+    return intake
+
+
+def _files(paths: Iterable[str | Path]) -> Iterator[Path]:
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            found = sorted(
+                p for p in path.rglob("*") if p.name.endswith((".json", ".jsonl", ".jsonl.gz", ".json.gz"))
+            )
+            if not found:
+                raise BadInput(f"{path}: the directory holds no .json or .jsonl file")
+            yield from found
+        elif path.is_file():
+            yield path
+        else:
+            raise BadInput(f"{path}: no such file or directory")
+
+
+def _records(path: Path, intake: Intake) -> Iterator[tuple[str, Record]]:
+    try:
+        with _open(path) as file:
+            first = file.readline(_MAX_RECORD_BYTES)
+            if _is_whole_line(first):
+                yield from _lines(path, first, file, intake)
+            else:
+                yield from _document(path, first + file.read(), intake)
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: cannot be read: {error}") from None
+
+
+def _open(path: Path) -> IO[str]:
+    with path.open("rb") as probe:
+        packed = probe.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8")
+
+
+def _is_whole_line(line: str) -> bool:
+    """Whether the first line is a record of its own (JSON lines), rather than the beginning of one document."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return line.lstrip()[:1] not in ("{", "[") or line.rstrip().endswith("}")
+    return isinstance(found, dict) and "traces" not in found
+
+
+def _lines(path: Path, first: str, rest: Iterable[str], intake: Intake) -> Iterator[tuple[str, Record]]:
+    for number, line in enumerate([first], 1):
+        yield from _line(path, number, line, intake)
+    for number, line in enumerate(rest, 2):
+        yield from _line(path, number, line, intake)
+
+
+def _line(path: Path, number: int, line: str, intake: Intake) -> Iterator[tuple[str, Record]]:
+    where = f"{path.name}:{number}"
+    if not line.strip():
+        return
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        intake.skipped.append(f"{where}: not JSON: {error}")
+        return
+    if isinstance(record, dict):
+        yield where, record
+    else:
+        intake.skipped.append(f"{where}: not an object but {type(record).__name__}")
+
+
+def _document(path: Path, text: str, intake: Intake) -> Iterator[tuple[str, Record]]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        intake.skipped.append(f"{path.name}: not JSON: {error}")
+        return
+    if isinstance(found, dict):
+        found = found["traces"] if isinstance(found.get("traces"), list) else [found]
+    for number, record in enumerate(found, 1):
+        if isinstance(record, dict):
+            yield f"{path.name}#{number}", record
+        else:
+            intake.skipped.append(f"{path.name}#{number}: not an object but {type(record).__name__}")
+
+
+def _take(where: str, record: Record, intake: Intake) -> None:
+    reader = next((read for keys, read in _READERS if keys <= record.keys()), None)
+    if reader is None:
+        intake.skipped.append(f"{where}: no known trace shape; its keys are {', '.join(sorted(record)[:8])}")
+        return
+    try:
+        trace = reader(where, record)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        intake.skipped.append(f"{where}: malformed: {type(error).__name__}: {error}")
+        return
+    if not trace.steps:
+        intake.skipped.append(f"{where}: holds no Python code")
+        return
+    for step in trace.steps:
+        try:
+            ast.parse(step.code)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            intake.skipped.append(f"{where}: its program does not parse: {error}")
+            return
+    intake.traces.append(trace)
+
+
+def _pot(where: str, record: Record) -> Trace:
+    replay = record["replay"]
+    answer = replay.get("ans") if replay.get("ok") and replay.get("matches_recorded") is not False else None
+    code = str(record["code"])
+    step = Step(code, answer=answer, result_name="ans", prelude=_pot_prelude(code))
+    return Trace(str(record["id"]), str(record["task"]), where, (step,), str(record.get("question", "")))
+
+
+def _pot_prelude(code: str) -> tuple[str, ...]:
+    """What these programs were run with, as far as they name it."""
+    table = (("math.", "import math"), ("np.", "import numpy as np"), ("Symbol", "from sympy import Symbol"))
+    return tuple(line for word, line in table if word in code)
+
+
+def _tora(where: str, record: Record) -> Trace:
+    good = record.get("replay", {}).get("matches_recorded", True)
+    output = str(record["recorded_output"]).rstrip() if good else None
+    correct = str(record.get("gold")) == str(record.get("pred"))
+    step = Step(str(record["code"]), output, index=int(record.get("block", 0)))
+    return Trace(str(record["id"]), str(record["task"]), where, (step,), correct=correct)
+
+
+def _trove(where: str, record: Record) -> Trace:
+    good = record["recorded_success"] and record.get("replay", {}).get("matches_recorded", True)
+    output = str(record["recorded_output"]).rstrip() if good else None
+    prelude = (*map(str, record["imports"]), *map(_helper, record["tools"]))
+    step = Step(str(record["code"]), output, prelude=prelude)
+    return Trace(
+        str(record["id"]), str(record["task"]), where, (step,), correct=bool(record.get("recorded_correct"))
+    )
+
+
+def _helper(tool: Any) -> str:
+    return str(tool.get("code") or tool.get("function") or "") if isinstance(tool, dict) else str(tool)
+
+
+def _plain(where: str, record: Record) -> Trace:
+    code = next(str(record[key]) for key in ("code", "program", "solution") if record.get(key))
+    given = next(
+        (record[key] for key in ("output", "recorded", "result", "stdout") if record.get(key) is not None),
+        None,
+    )
+    problem = str(record.get("problem") or record.get("question") or record.get("task") or code)
+    task = record.get("task_id", record.get("task"))
+    identity = str(record.get("id") or where)
+    step = Step(_fenced(code), None if given is None else str(given).rstrip())
+    return Trace(identity, str(task) if task is not None else task_of(problem), where, (step,), problem)
+
+
+def _sea(where: str, record: Record) -> Trace:
+    problem, metadata = str(record.get("problem", "")), record.get("metadata") or {}
+    flow = [step for step in record.get("execution_flow") or [] if isinstance(step, dict)]
+    outputs = [_text(step) for step in flow if step.get("type") in ("output", "observation", "result")]
+    codes = _FENCE.findall(str(record.get("solution", "")))
+    if not codes:
+        codes = [_fenced(_text(step)) for step in flow if step.get("type") in ("code", "python", "tool_code")]
+    output = outputs[-1].rstrip() if outputs else None
+    steps = tuple(
+        Step(code, output if index == len(codes) - 1 else None, index=index)
+        for index, code in enumerate(codes)
+    )
+    identity = str(record.get("trace_id") or record.get("id") or where)
+    return Trace(
+        identity, task_of(problem or identity), where, steps, problem, str(metadata.get("status", "ok"))
+    )
+
+
+def _text(step: Record) -> str:
+    return str(step.get("content") or step.get("description") or "")
+
+
+def _fenced(text: str) -> str:
+    found = _FENCE.search(text)
+    return found[1] if found else text
+
+
+_READERS: tuple[tuple[set[str], Callable[[str, Record], Trace]], ...] = (
+    ({"trace_id", "execution_flow"}, _sea),
+    ({"problem", "execution_flow"}, _sea),
+    ({"code", "replay", "recorded", "task"}, _pot),
+    ({"code", "recorded_output", "imports", "tools"}, _trove),
+    ({"code", "recorded_output"}, _tora),
+    ({"code"}, _plain),
+    ({"program"}, _plain),
+    ({"problem", "solution"}, _plain),
+)

@@ -1,0 +1,191 @@
+"""Programs as trees in a normal form, and what a program costs. Pure; nothing is executed.
+
+Normal forms: no docstrings and comments; a name that is assigned a literal or plain arithmetic once and read once is
+that value itself, unless a loop, a condition or a definition stands between; a literal that is never read is gone.
+"""
+
+import ast
+import builtins
+import copy
+import io
+import tokenize
+from collections import Counter
+from functools import lru_cache
+
+BUILTINS = frozenset(dir(builtins))
+_FREE = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER}
+_CHARACTERS_PER_TOKEN = 4
+_LOOKING = frozenset({"len", "sum", "max", "min", "round", "abs", "int", "float", "str"})
+
+
+@lru_cache(maxsize=65536)
+def cost(text: str) -> int:
+    """Tokens of a program text as `tokenize` gives them; comments are free, a string costs one per four characters."""
+    total = 0
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type in _FREE:
+            continue
+        is_text = token.type == tokenize.STRING or tokenize.tok_name[token.type].startswith("FSTRING_MIDDLE")
+        total += max(1, -(-len(token.string) // _CHARACTERS_PER_TOKEN)) if is_text else 1
+    return total
+
+
+def inner_cost(node: ast.expr) -> int:
+    """Tokens of an expression inside a line."""
+    return cost(ast.unparse(node)) - 1  # the end of the line that `tokenize` adds
+
+
+def parse(code: str) -> ast.Module:
+    """The program without docstrings.
+
+    Raises:
+        SyntaxError: It does not parse.
+    """
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
+            body = [stmt for stmt in node.body if not _is_text(stmt)]
+            node.body = body or ([ast.Pass()] if not isinstance(node, ast.Module) else [])
+    return tree
+
+
+def _is_text(stmt: ast.stmt) -> bool:
+    return (
+        isinstance(stmt, ast.Expr)
+        and isinstance(stmt.value, ast.Constant)
+        and isinstance(stmt.value.value, str)
+    )
+
+
+def is_literal(node: ast.AST) -> bool:
+    """A constant other than None and booleans, or a container made of constants only."""
+    if isinstance(node, ast.Constant):
+        return not isinstance(node.value, bool | None | type(...))
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return isinstance(node.operand, ast.Constant)
+    if isinstance(node, ast.List | ast.Tuple | ast.Set) and isinstance(
+        getattr(node, "ctx", ast.Load()), ast.Load
+    ):
+        return bool(node.elts) and all(_is_plain(item) for item in node.elts)
+    if isinstance(node, ast.Dict):
+        keys = [key for key in node.keys if key is not None]
+        return (
+            bool(keys)
+            and len(keys) == len(node.keys)
+            and all(_is_plain(item) for item in (*keys, *node.values))
+        )
+    return False
+
+
+def _is_plain(node: ast.AST) -> bool:
+    return is_literal(node) or (isinstance(node, ast.Constant) and node.value is not ...)
+
+
+def straighten(tree: ast.Module, keep: frozenset[str]) -> ast.Module:
+    """The tree with values put where they are read; names in `keep` are results and stay."""
+    tree = copy.deepcopy(tree)
+    if any(isinstance(node, ast.Global | ast.Nonlocal) for node in ast.walk(tree)):
+        return tree
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            node.body = _straight(node.body, frozenset()) or node.body
+    tree.body = _straight(tree.body, keep)
+    return ast.fix_missing_locations(tree)
+
+
+def _straight(body: list[ast.stmt], keep: frozenset[str]) -> list[ast.stmt]:
+    """One scope's statements in normal form."""
+    while True:
+        found, unread = _pass(copy.deepcopy(body), keep)
+        if not unread:
+            return found
+        # Read before it was assigned: the program fails there, and must go on failing.
+        keep |= unread
+
+
+def _pass(body: list[ast.stmt], keep: frozenset[str]) -> tuple[list[ast.stmt], frozenset[str]]:
+    stores, loads = Counter[str](), Counter[str]()
+    for node in (node for stmt in body for node in ast.walk(stmt)):
+        if isinstance(node, ast.Name):
+            (loads if isinstance(node.ctx, ast.Load) else stores)[node.id] += 1
+    inner = _loaded_in_inner_places(body)
+    pending: dict[str, ast.expr] = {}
+    done: list[ast.stmt] = []
+    for stmt in body:
+        stmt = _Inline(pending).visit(stmt)
+        if not isinstance(stmt, ast.Assign | ast.Return | ast.Expr):
+            _flush(pending, done)  # nothing that computes is moved past a loop, a condition or a definition
+        name, value = _single_assignment(stmt)
+        simple = name not in keep and stores[name] == 1
+        if value is None or not simple:
+            done.append(stmt)
+        elif loads[name] == 1 and name not in inner and (is_literal(value) or _is_pure(value, stores)):
+            pending[name] = value
+        elif loads[name] or not is_literal(value):
+            done.append(stmt)
+    unread = {
+        node.id for stmt in done for node in ast.walk(stmt) if isinstance(node, ast.Name)
+    } & pending.keys()
+    _flush(pending, done, everything=True)
+    return done, frozenset(unread)
+
+
+def _flush(pending: dict[str, ast.expr], done: list[ast.stmt], everything: bool = False) -> None:
+    for name in [name for name, value in pending.items() if everything or not is_literal(value)]:
+        done.append(ast.Assign([ast.Name(name, ast.Store())], pending.pop(name), lineno=0))
+
+
+def _single_assignment(stmt: ast.stmt) -> tuple[str, ast.expr | None]:
+    if isinstance(stmt, ast.Assign) and len(stmt.targets) == 1 and isinstance(stmt.targets[0], ast.Name):
+        return stmt.targets[0].id, stmt.value
+    return "", None
+
+
+def _is_pure(value: ast.expr, stores: Counter[str]) -> bool:
+    """Arithmetic on names that are assigned once, and calls of builtins that only look: may be computed later."""
+    for node in ast.walk(value):
+        if isinstance(node, ast.Call):
+            if not (isinstance(node.func, ast.Name) and node.func.id in _LOOKING) or node.keywords:
+                return False
+        elif isinstance(node, ast.Name):
+            if stores[node.id] > 1:
+                return False
+        elif not isinstance(
+            node, ast.BinOp | ast.UnaryOp | ast.operator | ast.unaryop | ast.Constant | ast.expr_context
+        ):
+            return False
+    return True
+
+
+def _loaded_in_inner_places(body: list[ast.stmt]) -> set[str]:
+    """Names read inside loops, comprehensions or functions: a literal there would be made anew each time."""
+    found: set[str] = set()
+    repeated = (ast.While, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+    for node in (node for stmt in body for node in ast.walk(stmt)):
+        places: list[ast.AST] = []
+        if isinstance(node, ast.For):
+            places = [*node.body, *node.orelse]
+        elif isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp):
+            places = [node.elt, *node.generators[1:], *node.generators[0].ifs]
+        elif isinstance(node, ast.DictComp):
+            places = [node.key, node.value, *node.generators[1:], *node.generators[0].ifs]
+        elif isinstance(node, repeated):
+            places = [node]
+        for place in places:
+            found |= {inner.id for inner in ast.walk(place) if isinstance(inner, ast.Name)}
+    return found
+
+
+class _Inline(ast.NodeTransformer):
+    """Puts values where their names are read, and remembers the name: it says what the value means."""
+
+    def __init__(self, values: dict[str, ast.expr]) -> None:
+        self._values = values
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """One name."""
+        if isinstance(node.ctx, ast.Load) and node.id in self._values:
+            value = self._values.pop(node.id)
+            value.meaning = node.id  # type: ignore[attr-defined]
+            return value
+        return node

@@ -1,0 +1,153 @@
+"""One client's connection: who is at its other end, what ends with it, and one write for one answer.
+
+uvicorn speaks HTTP; this adds what it lacks. A request handled under `ends_with_client` is cancelled when its
+connection is lost: nobody would read the answer, and a run that nobody waits for must not keep a sandbox busy for ever.
+"""
+
+import asyncio
+import functools
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from tidepool.server.answers import refusal
+
+Handler = Callable[[Request], Awaitable[Response]]
+_KEY = "connection"
+_WRITE_AT_ONCE = 1 << 16
+
+
+class Connection:
+    """What is known of a client while it is connected."""
+
+    def __init__(self, peer_uid: int | None = None) -> None:
+        self.peer_uid = peer_uid
+        """The uid at the other end of a Unix socket; None over TCP."""
+        self.task: asyncio.Task[Any] | None = None
+        """What to cancel when the connection is lost."""
+        self.lost = False
+
+    def end(self) -> None:
+        """The client has gone."""
+        self.lost = True
+        if self.task is not None:
+            self.task.cancel("the client has gone")
+
+
+def connection_of(scope: Scope) -> Connection:
+    """The connection a request came on."""
+    found: Connection = scope["state"][_KEY]
+    return found
+
+
+def ends_with_client(handler: Handler) -> Handler:
+    """A handler that is cancelled, together with the sending of its answer, when the client goes."""
+
+    @functools.wraps(handler)
+    async def handle(request: Request) -> Response:
+        connection = connection_of(request.scope)
+        if connection.lost:
+            raise asyncio.CancelledError
+        connection.task = asyncio.current_task()
+        return await handler(request)
+
+    return handle
+
+
+class UnderWay:
+    """Middleware, outermost: counts the requests under way, and ends those that were cancelled without a traceback."""
+
+    def __init__(self, app: ASGIApp, enter: Callable[[], None], leave: Callable[[], None]) -> None:
+        self._app = app
+        self._enter = enter
+        self._leave = leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request; the lifespan is none, though it comes the same way."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        connection, started = connection_of(scope), False
+
+        async def noting_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        self._enter()
+        try:
+            await self._app(scope, receive, noting_send)
+        except asyncio.CancelledError:
+            # Either the client has gone, then nothing can be sent, or the server is told to end.
+            if not connection.lost and not started:
+                await refusal(scope, 503, "the server is shutting down")(scope, receive, send)
+        finally:
+            connection.task = None
+            self._leave()
+
+
+class Protocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]  # chosen at run time by uvicorn
+    """uvicorn's protocol with a `Connection` in the state of each of its requests."""
+
+    def connection_made(self, transport: Any) -> None:
+        """A client has connected."""
+        sock = transport.get_extra_info("socket")
+        uid = peer_uid(sock) if sock.family == socket.AF_UNIX else None
+        self._connection = Connection(uid)
+        self._out = _OneWrite(transport)
+        self.app_state: dict[str, Any] = {**self.app_state, _KEY: self._connection}
+        super().connection_made(self._out)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        super().connection_lost(exc)
+        self._connection.end()
+
+    def on_response_complete(self) -> None:
+        """The last byte of an answer has been handed over."""
+        self._out.flush()
+        super().on_response_complete()
+
+
+class _OneWrite:
+    """A transport that joins what is written before the loop turns: head and body leave in one packet."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send, now or with what follows."""
+        if not self._waiting:
+            self._loop.call_soon(self.flush)
+        self._waiting.append(data)
+        if len(data) > _WRITE_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits."""
+        if self._waiting:
+            data = b"".join(self._waiting)
+            self._waiting.clear()
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what waits, then close."""
+        self.flush()
+        self._transport.close()
+
+
+def peer_uid(sock: socket.socket) -> int:
+    """The uid of the process that connected to a Unix socket (SO_PEERCRED, unix(7))."""
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", raw)[1])
