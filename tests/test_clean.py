@@ -22,12 +22,12 @@ def before() -> leftovers.Moment:
     return leftovers.now()
 
 
-def orphan(word: str, uid: int | None = None, **environment: str) -> int:
+def orphan(word: str, uid: int | None = None, environment: dict[str, str] | None = None) -> int:
     """A process without a living parent whose command line has this word; its id."""
     command = [sys.executable, "-I", "-S", "-c", _SLEEP.format(word)]
     drop = [] if uid is None else ["setpriv", "--reuid", str(uid), "--clear-groups"]
     with subprocess.Popen(
-        ["setsid", "--fork", *drop, *command], stdout=subprocess.PIPE, text=True, env=environment
+        ["setsid", "--fork", *drop, *command], stdout=subprocess.PIPE, text=True, env=environment or {}
     ) as launcher:
         assert launcher.stdout is not None
         return int(launcher.stdout.readline())
@@ -67,8 +67,8 @@ def test_a_process_under_a_sandbox_id_is_seen(before: leftovers.Moment, ended: l
 def test_a_server_of_this_session_is_seen_and_another_ones_is_not(
     before: leftovers.Moment, ended: list[int]
 ) -> None:
-    ended.append(orphan("tidepool.server", **{leftovers.SESSION_KEY: "me"}))
-    ended.append(orphan("tidepool.server", **{leftovers.SESSION_KEY: "somebody"}))
+    ended.append(orphan("tidepool.server", environment={leftovers.SESSION_KEY: "me"}))
+    ended.append(orphan("tidepool.server", environment={leftovers.SESSION_KEY: "somebody"}))
     (line,) = leftovers.taken_since(before, "me", patience_s=0)
     assert f"process {ended[0]} " in line
 

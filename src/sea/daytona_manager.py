@@ -112,7 +112,9 @@ class DaytonaManager:
         def run(sandbox: Sandbox) -> SandboxResult:
             sandbox.fs.upload_files(files)
             # By name, because pytest by itself would not look for tests in a file called tool.py.
-            return tested(sandbox.process.run_tests(*(file.destination for file in files), timeout=timeout))
+            return from_report(
+                sandbox.process.run_tests(*(file.destination for file in files), timeout=timeout)
+            )
 
         return self._in_sandbox(["pytest", *(dependencies or ())], run)
 
@@ -125,7 +127,7 @@ class DaytonaManager:
 
         def run(sandbox: Sandbox) -> SandboxResult:
             response = sandbox.process.code_run(f"print({word!r})", timeout=CONNECTION_TIMEOUT)
-            return connected(response, f"{word}\n")
+            return from_line(response, f"{word}\n")
 
         return self._in_sandbox([], run)
 
@@ -165,13 +167,13 @@ class DaytonaManager:
         return None
 
 
-def tested(report: TestReport) -> SandboxResult:
+def from_report(report: TestReport) -> SandboxResult:
     """The result of a test run: what `report` says, under the names of the result shape."""
     results = TestResults(
         reason=report.reason,
         verdict=report.verdict,
         verdict_basis=report.verdict_basis,
-        counts=Counter(case.outcome for case in report.tests),
+        counts=dict(Counter(case.outcome for case in report.tests)),
         tests=[
             TestResult(
                 name=case.node_id,
@@ -187,7 +189,7 @@ def tested(report: TestReport) -> SandboxResult:
     return _result(report, success=report.success, test_results=results, error=why)
 
 
-def connected(response: ExecuteResponse, expected: str) -> SandboxResult:
+def from_line(response: ExecuteResponse, expected: str) -> SandboxResult:
     """The result of the connection test: success only for exit code 0 and exactly the expected output."""
     success = response.exit_code == 0 and response.stdout == expected
     why = f"the line ended with exit code {response.exit_code} and printed {response.result!r}"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from daytona_sdk import CreateSandboxFromSnapshotParams, Daytona, DaytonaConfig, Sandbox
-from tests.conftest import Server
+from tests.conftest import Server, StateDirs
+from tests.sdk.conftest import LocalPlace
 
 pytestmark = pytest.mark.needs("user_namespace", "overlayfs")
 TIDEPOOL = (sys.executable, "-m", "tidepool.cli")
@@ -145,6 +146,34 @@ def test_a_signal_deletes_the_sandbox_and_leaves_no_traceback(
     assert running.returncode == 128 + number
     assert b"Traceback" not in errors
     assert daytona.list() == []
+
+
+def test_ctrl_c_while_the_sandbox_is_being_made_leaves_none(
+    server: Server, daytona: Daytona, program: Path
+) -> None:
+    program.write_text("")
+    with started(server, "run", program, "--dep", "iniconfig==2.0.0") as running:
+        while not daytona.list():
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.01)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert b"Traceback" not in errors
+    assert daytona.list() == []
+
+
+def test_without_a_server_one_is_started(state_dirs: StateDirs, program: Path) -> None:
+    program.write_text("print('hello')\n")
+    place = LocalPlace(state_dirs.runtime.parent)
+    try:
+        result = subprocess.run(
+            [*TIDEPOOL, "run", program], capture_output=True, timeout=50, env=place.environment
+        )
+        assert (result.returncode, result.stdout, result.stderr) == (0, b"hello\n", b"")
+        assert place.hello()["sandboxes"] == 0
+    finally:
+        place.end()
 
 
 def test_a_reader_that_goes_ends_it_quietly(server: Server, daytona: Daytona, program: Path) -> None:

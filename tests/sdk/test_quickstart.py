@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Server
 from tests.sdk.conftest import LocalPlace
+
+pytestmark = pytest.mark.needs("user_namespace", "overlayfs")
 
 QUICK_START = """
 from daytona_sdk import Daytona, DaytonaConfig
@@ -53,8 +56,6 @@ try:
     assert daytona.get(sandbox.id).id == sandbox.id
     sandbox.fs.upload_file(bytes(range(256)), "filename.py")
     assert sandbox.fs.download_file("filename.py") == bytes(range(256))
-    test_code = "def test_good():\\n    assert 1 + 1 == 2\\n\\ndef test_bad():\\n    assert 1 + 1 == 3\\n"
-    sandbox.fs.upload_file(test_code.encode('utf-8'), "test_tool.py")
     result = sandbox.process.code_run('python missing.py')
     assert result.exit_code != 0, result
     result = sandbox.process.code_run('print(6 * 7)')
@@ -66,6 +67,23 @@ finally:
     if sandbox:
         sandbox.delete()
 assert sandbox.id not in [one.id for one in daytona.list()]
+"""
+
+RUN_TESTS = """
+from daytona_sdk import Daytona
+
+daytona = Daytona()
+sandbox = daytona.create()
+result = sandbox.process.code_run('pip install pytest')
+print(result.exit_code)
+for test_code in ("def test_a():\\n    assert 1 + 1 == 2\\n", "def test_b():\\n    assert 1 + 1 == 3\\n"):
+    # Upload test file
+    sandbox.fs.upload_file(test_code.encode('utf-8'), "test_tool.py")
+    # Run pytest
+    result = sandbox.process.code_run('python -m pytest test_tool.py -v')
+    success = "FAILED" not in result.result and "ERROR" not in result.result
+    print(success, result.exit_code)
+sandbox.delete()
 """
 
 
@@ -89,9 +107,40 @@ def test_the_core_concepts_run_as_written(local: LocalPlace, tmp_path: Path) -> 
     assert (done.stdout, done.stderr, done.returncode) == ("all true\n", "", 0)
 
 
+def test_dependencies_and_tests_run_as_written(local: LocalPlace, tmp_path: Path) -> None:
+    done = local.run(RUN_TESTS, tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("0\nTrue 0\nFalse 1\n", "", 0)
+
+
+@pytest.mark.parametrize(
+    "program", [QUICK_START, ASYNC_QUICK_START, CORE_CONCEPTS], ids=["sync", "async", "core"]
+)
+def test_the_same_programs_talk_to_a_server_elsewhere(
+    local: LocalPlace, tmp_path: Path, server: Server, program: str
+) -> None:
+    local.end()
+    asked = program.replace("your-api-key", server.key)
+    done = local.run(asked, tmp_path, DAYTONA_API_URL=server.url, DAYTONA_API_KEY=server.key)
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout in ("Hello from Daytona!\n\n", "all true\n")
+    with pytest.raises(OSError, match="No such file|refused"):
+        local.hello()  # nothing was started here
+
+
+def test_a_wrong_key_is_said_in_a_sentence(local: LocalPlace, tmp_path: Path, server: Server) -> None:
+    done = local.run(QUICK_START, tmp_path, DAYTONA_API_URL=server.url)
+    assert "DaytonaAuthenticationError: Failed to create sandbox: a valid API key is needed" in done.stderr
+
+
+def test_the_key_may_come_from_dotenv(local: LocalPlace, tmp_path: Path, server: Server) -> None:
+    (tmp_path / ".env").write_text(f"DAYTONA_API_KEY={server.key}\n")
+    done = local.run(CORE_CONCEPTS, tmp_path, DAYTONA_API_URL=server.url)
+    assert (done.stdout, done.stderr) == ("all true\n", "")
+
+
 def test_a_url_in_dotenv_sends_nothing_there(local: LocalPlace, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DAYTONA_API_URL=http://127.0.0.1:9/api\nDAYTONA_API_KEY=k\n")
-    done = local.run(QUICK_START.replace("config)", "config)", 1), tmp_path)
+    done = local.run(QUICK_START, tmp_path)
     assert done.returncode == 1
     assert "DAYTONA_API_URL in .env is ignored" in done.stderr  # a warning, which is an error in this run
     done = local.run(f"import warnings\nwarnings.simplefilter('ignore')\n{QUICK_START}", tmp_path)

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from daytona_sdk import Daytona, DaytonaConfig, ExecuteResponse, TestReport
-from sea.daytona_manager import NO_TESTS, NOTHING_RAN, DaytonaManager, SandboxResult, connected, tested
-from tests.conftest import StateDirs
-from tests.sdk.conftest import LocalPlace
+from sea.daytona_manager import NO_TESTS, NOTHING_RAN, DaytonaManager, SandboxResult, from_line, from_report
+from tests.conftest import Server
 
 KEYS = {
     "success",
@@ -44,10 +43,9 @@ def test_wrong():
 
 
 @pytest.fixture(scope="module")
-def daytona(state_dirs: StateDirs) -> Iterator[Daytona]:
-    with Daytona() as client:
+def daytona(server: Server) -> Iterator[Daytona]:
+    with Daytona(DaytonaConfig(api_key=server.key, api_url=server.url)) as client:
         yield client
-    LocalPlace(state_dirs.runtime.parent).end()
 
 
 @pytest.fixture(scope="module")
@@ -238,12 +236,12 @@ def test_the_connection_test_measures_a_real_sandbox(daytona: Daytona, manager: 
 
 
 def test_a_connection_that_answers_something_else_is_no_success() -> None:
-    assert connected(ExecuteResponse(exit_code=0, result="hi\n", stdout="hi\n"), "hi\n")["success"] is True
+    assert from_line(ExecuteResponse(exit_code=0, result="hi\n", stdout="hi\n"), "hi\n")["success"] is True
     for answer in (
         ExecuteResponse(exit_code=0, result="ho\n", stdout="ho\n"),
         ExecuteResponse(exit_code=1, result="hi\n", stdout="hi\n"),
     ):
-        result = connected(answer, "hi\n")
+        result = from_line(answer, "hi\n")
         assert result["success"] is False
         assert "exit code" in (result["error"] or "")
 
@@ -265,4 +263,4 @@ def test_an_incomplete_report_without_tests_is_not_called_empty() -> None:
         collection_errors=(),
         tests=(),
     )
-    assert tested(report)["error"] == "The run was killed."
+    assert from_report(report)["error"] == "The run was killed."

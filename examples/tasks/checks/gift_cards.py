@@ -1,7 +1,7 @@
-"""Gift cards end in a Luhn digit. Which of 6035 7700 0001, 6035 7700 0019 and 6035 7700 0027 were
+"""Gift cards end in a Luhn digit. Which of 6035 7700 0004, 6035 7700 0012 and 6035 7700 0027 were
 mistyped?"""
 
-typed = ["6035 7700 0001", "6035 7700 0019", "6035 7700 0027"]
+typed = ["6035 7700 0004", "6035 7700 0012", "6035 7700 0027"]
 mistyped = []
 for card in typed:
     numbers = [int(ch) for ch in card.replace(" ", "")]

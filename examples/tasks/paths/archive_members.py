@@ -5,14 +5,14 @@ members = ["./notes/../readme.md", "pictures/./2024//a.png", "tmp/x/../../pictur
 names = []
 for member in members:
     parts = []
-    for token in member.split("/"):
-        if token in ("", "."):
+    for chunk in member.split("/"):
+        if chunk in ("", "."):
             continue
-        if token == "..":
+        if chunk == "..":
             if parts:
                 parts.pop()
         else:
-            parts.append(token)
+            parts.append(chunk)
     names.append("/".join(parts))
 print(names)
 print(sum(1 for name in names if name.startswith("pictures/")))

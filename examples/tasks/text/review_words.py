@@ -1,5 +1,5 @@
 """Which words occur in both reviews, and how often in all? "Great tea, great price." and "The price is
-fair; the tea is weak, but the box is great.""""
+fair; the tea is weak, but the box is great"."""
 
 import re
 

@@ -17,7 +17,7 @@ from tidepool.engine.guest import frames
 GUEST = Path(tidepool.engine.guest.__file__).parent
 START = """\
 import sys
-sys.path.append({root!r})
+sys.path.insert(0, {root!r})
 from tidepool.engine.guest import imports
 imports.RECORD.begin()
 from tidepool.engine.guest import stage
@@ -45,6 +45,8 @@ def lay_out(root: Path) -> None:
     """The guest's modules where nothing else of ours stands, as in a sandbox."""
     engine = root / "tidepool" / "engine"
     engine.mkdir(parents=True)
+    for package in (engine.parent, engine):
+        (package / "__init__.py").touch()  # so that an installed tidepool does not win
     (engine / "guest").symlink_to(GUEST)
     shutil.copy(Path(__file__).with_name("parent.py"), engine / "parent.py")
 
@@ -92,13 +94,12 @@ class Parent:
 
     def run(self, message: dict[str, Any], cwd: Path, env: Mapping[str, str], stdin: bytes = b"") -> Ended:
         """Fork one run and wait for it and for the end of its output."""
-        source = os.memfd_create("stdin")
-        os.write(source, stdin)
-        os.lseek(source, 0, os.SEEK_SET)
-        pipes = [os.pipe() for _ in range(3)]
-        with ThreadPoolExecutor(len(pipes)) as readers:
-            texts = [readers.submit(_read_all, read) for read, _ in pipes]
-            fds = (source, *(write for _, write in pipes))
+        pipes = [os.pipe() for _ in range(4 if message["kind"] == "tests" else 3)]
+        os.write(pipes[0][1], stdin)
+        os.close(pipes[0][1])
+        fds = (pipes[0][0], *(write for _, write in pipes[1:]))
+        with ThreadPoolExecutor(3) as readers:
+            texts = [readers.submit(_read_all, read) for read, _ in pipes[1:]]
             answer = self._ask(message | {"cwd": str(cwd), "env": dict(env)}, fds)
             frames.close_all(list(fds))
             return Ended(int(answer["status"]), *(text.result() for text in texts))
@@ -143,5 +144,6 @@ def execute(
         cwd=cwd,
         env=dict(env),
         timeout=60,
+        start_new_session=True,
     )
     return Ended(done.returncode, done.stdout, done.stderr)

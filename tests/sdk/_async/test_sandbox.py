@@ -25,6 +25,8 @@ from daytona_sdk import (
 )
 from tests.sdk.conftest import LocalPlace
 
+pytestmark = pytest.mark.needs("user_namespace", "overlayfs")
+
 
 @pytest.fixture
 async def daytona(local: LocalPlace, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncDaytona]:

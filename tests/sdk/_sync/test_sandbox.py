@@ -26,6 +26,8 @@ from daytona_sdk import (
 )
 from tests.sdk.conftest import LocalPlace
 
+pytestmark = pytest.mark.needs("user_namespace", "overlayfs")
+
 
 @pytest.fixture
 def daytona(local: LocalPlace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daytona]:

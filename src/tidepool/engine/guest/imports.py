@@ -262,7 +262,9 @@ class Record:
         return found
 
     def _is_shadowed(self, names: "Iterable[str]") -> bool:
-        """Whether a finder or directory that was not there at the start now has one of these names."""
+        """Whether the program, a finder or a directory that was not there at the start now has one of these names."""
+        if not sys.modules.keys().isdisjoint(names):
+            return True
         entries = [entry for entry in sys.path if entry not in self.path and not self._is_trusted(entry)]
         finders = [f for f in sys.meta_path if f not in self._finders and type(f) not in self._finder_kinds]
         if not entries and not finders:

@@ -26,11 +26,12 @@ from tidepool.engine.guest import imports, stage, warm
 DIFFERENCES = (
     "Hash randomization is one per preloaded interpreter, not per run: sets of strings keep their order across runs.",
     "The heap holds preloaded classes: __subclasses__() lists them. gc.get_objects() does not, they are frozen.",
+    "Loggers of preloaded modules exist before these are imported.",
     "Numeric libraries preloaded with one thread keep one.",
     "At the end, objects that only preloaded modules, thread-locals or context variables hold are not finalized; "
     "open files are flushed.",
     "3.11 counts calls in C into the recursion limit, and up to 5 are below the program.",
-    "The stack of the main thread is the preloaded interpreter's; /proc/self/cmdline has its arguments.",
+    "/proc/self/cmdline is the preloaded interpreter's: it lacks the arguments of the program.",
 )
 """By what a forked run can still be told from a fresh interpreter, if someone looks."""
 
@@ -60,6 +61,7 @@ def _renew_logging(module: Any) -> None:
 imports.AFTER_FORK.update(
     {
         "logging": _renew_logging,
+        "threading": lambda module: module.main_thread()._set_native_id(),
         "multiprocessing.process": _renew_multiprocessing,
         "numpy.random": lambda module: module.seed(),
     }
@@ -135,14 +137,15 @@ class _Ending:
 
     def _shrink(self) -> None:
         """After the program's own exit functions: only its own modules remain to be taken down."""
-        _keep_forever([self, dict(sys.modules), imports.RECORD, sys.meta_path, sys.path_importer_cache])
-        for name in list(sys.modules):
-            if name in imports.RECORD.known and name not in ("__main__", "sys", "builtins"):
-                del sys.modules[name]
-        helper = vars(sys.modules["builtins"]).get("help")
-        if self.code is not None and helper is not None and (sys.stdout, sys.stderr) == self._streams:
-            # Only `builtins` refers to it, and that is cleared last of all modules.
-            self._last = weakref.ref(helper, _end_of_modules(self.code))
+        known = {name: module for name, module in sys.modules.items() if name in imports.RECORD.known}
+        for name in ("__main__", "sys", "builtins"):
+            known.pop(name, None)
+        _keep_forever([self, known, imports.RECORD, sys.meta_path, sys.path_importer_cache])
+        for name in known:
+            del sys.modules[name]
+        if self.code is not None and (sys.stdout, sys.stderr) == self._streams and sys.__stdin__ is not None:
+            # Only `sys` refers to it, and that is cleared when all other modules are gone.
+            self._last = weakref.ref(sys.__stdin__, _end_of_modules(self.code))
 
 
 def _end_of_modules(code: int) -> Callable[[object], None]:
@@ -153,7 +156,7 @@ def _end_of_modules(code: int) -> Callable[[object], None]:
 
     def end(_: object) -> None:
         if not finalizing():
-            return  # the program deleted `help`
+            return  # the program dropped the stream
         for item in objects():
             if is_a(item, kinds) and not item.closed:
                 try:
@@ -186,9 +189,10 @@ def prepare(argv: list[str], first: str) -> None:
     sys.argv[:] = argv
     sys.orig_argv[1:] = ["-u", *argv]
     _reset_streams()
-    sys.modules["__main__"] = _main_module()
     gc.enable()
     gc.freeze()
+    # Not frozen with the rest: what refers to each other in it must be found at the end.
+    sys.modules["__main__"] = _main_module()
 
 
 def _reset_path(first: str, rest: list[str]) -> None:

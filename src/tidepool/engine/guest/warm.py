@@ -13,8 +13,11 @@ from dataclasses import dataclass
 
 from tidepool.engine.guest import imports
 
-Stamp = tuple[int, int, int]
-"""Modification time in nanoseconds, inode, size."""
+Stamp = tuple[int, int]
+"""Times of modification and of status change, in nanoseconds; nobody can set the second.
+
+Not the inode: zygote and sandbox see the same directory through overlays of their own, which number it anew.
+"""
 _MAX_ENTRIES = 2_000
 """Of a work directory: more are not looked through, a fresh start is cheaper."""
 
@@ -82,7 +85,7 @@ def stamp_of(path: str) -> Stamp | None:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
+    return status.st_mtime_ns, status.st_ctime_ns
 
 
 def obstacle(
