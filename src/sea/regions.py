@@ -61,6 +61,8 @@ class Program:
     """Functions the program defines."""
     order: dict[int, int] = field(default_factory=dict)
     last: dict[int, int] = field(default_factory=dict)
+    specs: set[int] = field(default_factory=set)
+    """Format specs: trees of the form of an expression that are none."""
     uses: dict[str, list[tuple[int, bool]]] = field(default_factory=dict)
     """Name to (position, whether it is read)."""
 
@@ -81,6 +83,8 @@ def survey(tree: ast.Module, keep: frozenset[str], preset: frozenset[str] = froz
 
 def _number(node: ast.AST, program: Program, position: int) -> int:
     program.order[id(node)] = position
+    if isinstance(node, ast.FormattedValue) and node.format_spec is not None:
+        program.specs.add(id(node.format_spec))
     if isinstance(node, ast.Name):
         program.uses.setdefault(node.id, []).append((position, isinstance(node.ctx, ast.Load)))
     following = position + 1
@@ -231,7 +235,7 @@ def _note(node: ast.AST, found: dict[str, list[str]]) -> None:
 
 
 def _expression(program: Program, node: ast.expr) -> Iterator[Region]:
-    if is_literal(node) or not isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
+    if is_literal(node) or not isinstance(getattr(node, "ctx", ast.Load()), ast.Load) or id(node) in program.specs:
         return
     working = (ast.BinOp, ast.Call, ast.Compare, ast.Subscript, ast.JoinedStr)
     if not any(isinstance(inner, working) for inner in ast.walk(node)) or _is_unfit(ast.Expr(node)):

@@ -37,7 +37,11 @@ def rewrite(source: Source, tools: dict[str, tuple[str, Pattern]]) -> Rewritten 
     if not taken:
         return None
     tree = _Replace(taken, {name: pattern for name, pattern in tools.values()}).module(source.program.tree)
-    return Rewritten(ast.unparse(tree), tuple(sorted({name for _, name in taken})))
+    try:
+        text = ast.unparse(tree)
+    except ValueError:
+        return None  # a call inside an f-string whose quotes this Python cannot nest
+    return Rewritten(text, tuple(sorted({name for _, name in taken})))
 
 
 class _Replace:

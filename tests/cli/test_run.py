@@ -1,5 +1,6 @@
 """`tidepool run` and `exec` as a user meets them: real server, real sandboxes, real signals."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -46,15 +47,20 @@ def tidepool(
     )
 
 
-def started(server: Server, *arguments: str | Path) -> subprocess.Popen[bytes]:
-    """Start the command line and leave it running."""
-    return subprocess.Popen(
+@contextlib.contextmanager
+def started(server: Server, *arguments: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The command line, running; killed at the end of the block if it still does."""
+    with subprocess.Popen(
         [*TIDEPOOL, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=server.environment,
-    )
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
 
 
 def test_output_arguments_and_exit_code_pass_through(server: Server, daytona: Daytona, program: Path) -> None:

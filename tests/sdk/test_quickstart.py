@@ -123,7 +123,7 @@ def test_the_same_programs_talk_to_a_server_elsewhere(
     done = local.run(asked, tmp_path, DAYTONA_API_URL=server.url, DAYTONA_API_KEY=server.key)
     assert (done.stderr, done.returncode) == ("", 0)
     assert done.stdout in ("Hello from Daytona!\n\n", "all true\n")
-    with pytest.raises(OSError, match="No such file|refused"):
+    with pytest.raises(OSError, match=r"No such file|refused"):
         local.hello()  # nothing was started here
 
 

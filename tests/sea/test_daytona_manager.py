@@ -161,6 +161,7 @@ def test_there_is_no_network_while_testing(manager: DaytonaManager) -> None:
         ).close()  # the control: from here it can be reached
         code = f"""
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -169,6 +170,12 @@ def test_no_way_out():
     for address in (("127.0.0.1", {port}), ("198.51.100.1", 80)):
         with pytest.raises(OSError):
             socket.create_connection(address, timeout=1)
+
+
+def test_no_proxy_listens():
+    for table in ("tcp", "tcp6"):
+        sockets = Path("/proc/net", table).read_text().splitlines()[1:]
+        assert [line for line in sockets if line.split()[3] == "0A"] == []
 """
         result = manager.run_code_with_tests(code)
     assert result["error"] is None

@@ -152,8 +152,12 @@ class AsyncCommandStream:
         return self
 
     async def __anext__(self) -> OutputChunk:
-        while not self._waiting and self._result is None:
-            await self._more()
+        try:
+            while not self._waiting and self._result is None:
+                await self._more()
+        except BaseException:
+            await self.close()
+            raise
         if not self._waiting:
             await self.close()
             raise StopAsyncIteration
@@ -164,12 +168,14 @@ class AsyncCommandStream:
             self._pieces = await self._open.enter_async_context(self._transport.stream(self._call))
         piece = await anext(self._pieces, b"")
         if not piece:
-            await self.close()
-            raise DaytonaConnectionError(
-                "Failed to stream command: the output ended before the command's result came."
-            )
-        for kind, payload in self._decoder.feed(piece):
-            if kind == CLOSING:
-                self._result = ExecuteResponse.from_wire(json.loads(payload))
-            else:
-                self._waiting.append(OutputChunk(STREAMS[kind], payload))
+            raise DaytonaConnectionError("Failed to stream command: the output ended before its result came.")
+        try:
+            for kind, payload in self._decoder.feed(piece):
+                if kind == CLOSING:
+                    self._result = ExecuteResponse.from_wire(json.loads(payload))
+                else:
+                    self._waiting.append(OutputChunk(STREAMS[kind], payload))
+        except (KeyError, TypeError, ValueError) as exc:
+            raise DaytonaError(
+                f"Failed to stream command: the answer is not what the protocol says: {exc!r}"
+            ) from exc

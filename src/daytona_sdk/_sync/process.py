@@ -153,8 +153,12 @@ class CommandStream:
         return self
 
     def __next__(self) -> OutputChunk:
-        while not self._waiting and self._result is None:
-            self._more()
+        try:
+            while not self._waiting and self._result is None:
+                self._more()
+        except BaseException:
+            self.close()
+            raise
         if not self._waiting:
             self.close()
             raise StopIteration
@@ -165,12 +169,14 @@ class CommandStream:
             self._pieces = self._open.enter_context(self._transport.stream(self._call))
         piece = next(self._pieces, b"")
         if not piece:
-            self.close()
-            raise DaytonaConnectionError(
-                "Failed to stream command: the output ended before the command's result came."
-            )
-        for kind, payload in self._decoder.feed(piece):
-            if kind == CLOSING:
-                self._result = ExecuteResponse.from_wire(json.loads(payload))
-            else:
-                self._waiting.append(OutputChunk(STREAMS[kind], payload))
+            raise DaytonaConnectionError("Failed to stream command: the output ended before its result came.")
+        try:
+            for kind, payload in self._decoder.feed(piece):
+                if kind == CLOSING:
+                    self._result = ExecuteResponse.from_wire(json.loads(payload))
+                else:
+                    self._waiting.append(OutputChunk(STREAMS[kind], payload))
+        except (KeyError, TypeError, ValueError) as exc:
+            raise DaytonaError(
+                f"Failed to stream command: the answer is not what the protocol says: {exc!r}"
+            ) from exc

@@ -7,28 +7,17 @@ still write where the socket stands; a failure to start is one sentence on stder
 import argparse
 import asyncio
 import concurrent.futures.thread  # noqa: F401 (asyncio imports it late, when this process may not read it any more)
-import contextlib
-import errno
 import logging
-import os
 import signal
 import socket
 import sys
-from collections.abc import Generator
 from pathlib import Path
-
-import uvicorn
 
 from tidepool.engine import Engine, EngineConfig
 from tidepool.engine.errors import TidepoolError
-from tidepool.server.app import build_app
 from tidepool.server.config import DEFAULT_NETWORK, ServerConfig, from_environment
-from tidepool.server.connection import Protocol
+from tidepool.server.listening import HttpServer, listen_fd, listen_tcp, listen_unix, url_of
 
-_BACKLOG = 2048
-_KEEP_ALIVE_S = 75
-_GRACE_S = 3
-"""How long requests under way may take when the server is told to end."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -38,86 +27,46 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.error").addFilter(_is_worth_a_line)
     try:
-        listener, url = _listen(args)
+        listener = _listen(args)
+        config, note = from_environment(
+            needs_key=listener.family != socket.AF_UNIX,
+            idle_s=args.idle,
+            pool_size=args.pool,
+            default_network=args.network,
+        )
     except (OSError, ValueError) as error:
         return _cannot_start(error)
+    if note:
+        sys.stderr.write(f"tidepool: {note}\n")
     with listener:
-        try:
-            config, note = from_environment(
-                needs_key=listener.family != socket.AF_UNIX,
-                idle_s=args.idle,
-                pool_size=args.pool,
-                default_network=args.network,
-            )
-            if note:
-                sys.stderr.write(f"tidepool: {note}\n")
-            return asyncio.run(_serve(config, listener, url))
-        except (OSError, ValueError, TidepoolError) as error:
-            return _cannot_start(error)
+        return asyncio.run(_run(config, listener))
 
 
 def _cannot_start(error: Exception) -> int:
-    sys.stderr.write(f"tidepool: cannot start: {error}\n")
+    why = error.strerror if isinstance(error, OSError) and not error.filename else error
+    sys.stderr.write(f"tidepool: cannot start: {why}\n")
     return 1
 
 
-async def _serve(config: ServerConfig, listener: socket.socket, url: str) -> int:
+async def _run(config: ServerConfig, listener: socket.socket) -> int:
     loop, this = asyncio.get_running_loop(), asyncio.current_task()
     assert this is not None
-    for number in _SIGNALS:  # until the server can be told, a signal ends the start
+    for number in _SIGNALS:  # until there is a server that can be told, a signal ends the start
         loop.add_signal_handler(number, this.cancel)
     try:
         engine = await Engine.start(EngineConfig(config.state_dir, config.runtime_dir, config.pool_size))
-        try:
-            return await _serve_engine(engine, config, listener, url)
-        finally:
-            await asyncio.shield(engine.close())
     except asyncio.CancelledError:
         return 0
-
-
-async def _serve_engine(engine: Engine, config: ServerConfig, listener: socket.socket, url: str) -> int:
-    def stop() -> None:
-        server.should_exit = True
-
-    settings = uvicorn.Config(
-        build_app(engine, config, stop),
-        http=Protocol,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        backlog=_BACKLOG,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_GRACE_S,
-    )
-    server = _Server(settings, url)
-    for number in _SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
-    await server.serve(sockets=[listener])
-    return 0 if server.started else 1
-
-
-class _Server(uvicorn.Server):
-    """Says where it is as soon as it listens; a signal ends it with exit status 0."""
-
-    def __init__(self, config: uvicorn.Config, url: str) -> None:
-        super().__init__(config)
-        self._url = url
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then print the line."""
-        await super().startup(sockets)
-        if self.started:
-            sys.stdout.write(f"{self._url}\n")
-            sys.stdout.flush()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Signals are handled by the loop: uvicorn would raise them again at the end, before the engine is closed."""
-        yield
+    except (OSError, TidepoolError) as error:
+        return _cannot_start(error)
+    try:
+        server = HttpServer(engine, config, lambda: print(url_of(listener), flush=True))  # noqa: T201 (the one line)
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, server.handle_exit, number, None)
+        await server.serve(sockets=[listener])
+        return 0 if server.started else 1
+    finally:
+        await engine.close()
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
@@ -125,51 +74,12 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
     return "upgrade request" not in record.getMessage() and "WebSocket library" not in record.getMessage()
 
 
-def _listen(args: argparse.Namespace) -> tuple[socket.socket, str]:
-    """The listening socket and the URL to be printed.
-
-    Raises:
-        OSError: It cannot be bound.
-    """
+def _listen(args: argparse.Namespace) -> socket.socket:
     if args.fd is not None:
-        listener = socket.socket(fileno=args.fd)
-        listener.listen(_BACKLOG)
-    elif args.uds is not None:
-        listener = _listen_unix(Path(args.uds).absolute())
-    else:
-        family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
-        listener = socket.create_server((args.host, args.port), family=family, backlog=_BACKLOG)
-    name = listener.getsockname()
-    if listener.family == socket.AF_UNIX:
-        return listener, f"unix:{name}"
-    host = f"[{name[0]}]" if ":" in name[0] else name[0]
-    return listener, f"http://{host}:{name[1]}/api"
-
-
-def _listen_unix(path: Path) -> socket.socket:
-    """A Unix socket that only its owner (and root) can connect to; a stale one of that name is replaced."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        if _is_stale(path):
-            path.unlink()
-        listener.bind(str(path))
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"cannot listen on {path}: {error.strerror or error}") from None
-    finally:
-        os.umask(before)
-    listener.listen(_BACKLOG)
-    return listener
-
-
-def _is_stale(path: Path) -> bool:
-    """Whether a socket stands there that nobody listens on any more."""
-    if not path.is_socket():
-        return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        return probe.connect_ex(str(path)) == errno.ECONNREFUSED
+        return listen_fd(args.fd)
+    if args.uds is not None:
+        return listen_unix(Path(args.uds).absolute())
+    return listen_tcp(args.host, args.port)
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

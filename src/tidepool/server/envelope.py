@@ -28,8 +28,8 @@ _INNER = {
         rf"""{_ARGV} 2>&1 \| grep -vE "npm notice"'\s*"""
     ),
     "typescript": re.compile(
-        rf"""\s*sh -c 'echo (?P<code>{_BASE64}) \| base64 --decode \| npx ts-node -O "\{{\\"module\\":\\"CommonJS\\"\}}" """
-        rf"""-e "\$\(cat\)" x {_ARGV} 2>&1 \| grep -vE "npm notice"'\s*"""
+        rf"""\s*sh -c 'echo (?P<code>{_BASE64}) \| base64 --decode \| npx ts-node """
+        rf"""-O "\{{\\"module\\":\\"CommonJS\\"\}}" -e "\$\(cat\)" x {_ARGV} 2>&1 \| grep -vE "npm notice"'\s*"""
     ),
 }
 _PROGRAMS = (

@@ -414,10 +414,21 @@ async def test_a_stream_that_ends_without_a_result_is_an_error() -> None:
     with Serving(lambda request: Reply(chunks=(frame(1, b"x"),))) as server:
         async with client(server) as daytona:
             box = await daytona.create()
-            with pytest.raises(DaytonaConnectionError, match="ended before the command's result"):
+            with pytest.raises(DaytonaConnectionError, match="ended before its result"):
                 _ = [chunk async for chunk in box.process.stream("x")]
             await box.refresh_data()
         assert server.connections == 1
+
+
+@pytest.mark.parametrize("data", [frame(7, b""), frame(0, b"{"), frame(0, b"{}"), frame(0, b"1")])
+async def test_a_stream_that_is_none_is_an_error_and_is_closed(data: bytes) -> None:
+    with Serving(lambda request: Reply(chunks=(data,) * 2)) as server:
+        async with client(server) as daytona:
+            box = await daytona.create()
+            running = box.process.stream("x")
+            with pytest.raises(DaytonaError, match="is not what the protocol says"):
+                _ = [chunk async for chunk in running]
+            wait_until(lambda: server.ended == {1})
 
 
 async def test_a_stream_that_is_refused_raises_what_was_said() -> None:

@@ -6,6 +6,7 @@ them out of `sys.modules`, and puts back exactly those that an import would have
 interpreter has at its start may be imported here: `begin` must see an untouched interpreter.
 """
 
+import _imp
 import builtins
 import os
 import sys
@@ -145,6 +146,8 @@ class Record:
         return bool(self._importing)
 
     def _noting_find_and_load(self, name: str, import_: "Any") -> "ModuleType":
+        if name in self.hidden:
+            self._show(self._closure(name))
         known, finders = len(sys.modules), list(sys.meta_path)
         if self._importing:
             self._brought.setdefault(self._importing[-1], set()).add(name)
@@ -189,10 +192,11 @@ class Record:
         for loaded in [n for n in sys.modules if n == name or n.startswith(name + ".")]:
             del sys.modules[loaded]
 
-    def hide(self) -> None:
-        """Take everything that a fresh interpreter lacks out of sight, ours too; the first time, end the noting.
+    def conceal(self) -> None:
+        """Take everything that a fresh interpreter lacks out of sight, ours too.
 
-        Cheap when little has come in sight since the last time: each object touched is a page copied after a fork.
+        Between two modules to be preloaded, so that the second is seen to ask for what the first has brought already.
+        Cheap when little is in sight: each object touched is a page copied after a fork.
         """
         if self._importing or not self.fresh:
             raise RuntimeError("modules can be hidden only after begin(), and not during an import")
@@ -201,6 +205,10 @@ class Record:
                 self._ours.append(sys.modules.pop(name))
             else:
                 self._hide(name)
+
+    def hide(self) -> None:
+        """`conceal`, and the end of noting: from now on an import brings back what it should."""
+        self.conceal()
         if not self.known:
             self._end_noting()
 
@@ -235,31 +243,33 @@ class Record:
         names = [n for n in self._closures.get(name) or self._closure(name) if n in self.hidden]
         if self._is_shadowed(names):
             return
-        for found in names:
-            module = self.hidden[found]
-            if found in AFTER_FORK:
-                AFTER_FORK[found](module)
-            sys.modules[found] = module
-            if found in self._bound:
-                package, _, child = found.rpartition(".")
-                setattr(sys.modules.get(package) or self.hidden[package], child, module)
-        # Out of `hidden` only now: another thread that imports the same name must find it in one of the two.
-        for found in names:
-            self.hidden.pop(found, None)
+        for found in AFTER_FORK.keys() & names:
+            AFTER_FORK[found](self.hidden[found])
+        self._show(names)
         for found in self._effects.keys() & names:
             for effect in self._effects.pop(found):
                 effect()
 
+    def _show(self, names: "Iterable[str]") -> None:
+        for name in names:
+            sys.modules[name] = self.hidden[name]
+            if name in self._bound:
+                package, _, child = name.rpartition(".")
+                setattr(sys.modules.get(package) or self.hidden[package], child, self.hidden[name])
+        # Out of `hidden` only now: a thread that imports the same name looks there without a lock first.
+        for name in names:
+            self.hidden.pop(name, None)
+
     def _closure(self, name: str) -> set[str]:
+        """The hidden modules that importing `name` brings, directly and through others, failed imports included."""
         found = {name}
         waiting = [name]
         while waiting:
             here = waiting.pop()
-            near = {here.rpartition(".")[0], *self._brought.get(here, ())}
-            new = (near & self.hidden.keys()) - found
+            new = {here.rpartition(".")[0], *self._brought.get(here, ())} - found
             found |= new
             waiting.extend(new)
-        return found
+        return found & self.hidden.keys()
 
     def _is_shadowed(self, names: "Iterable[str]") -> bool:
         """Whether the program, a finder or a directory that was not there at the start now has one of these names."""
@@ -315,7 +325,13 @@ RECORD = Record()
 
 def _on_demand(name: str, import_: "Any") -> "ModuleType":
     if name in RECORD.hidden:
-        RECORD.restore(name)
+        # The interpreter's own lock: threads may import at once, and a fork takes it too.
+        _imp.acquire_lock()
+        try:
+            if name in RECORD.hidden:
+                RECORD.restore(name)
+        finally:
+            _imp.release_lock()
     return _find_and_load(name, import_)
 
 

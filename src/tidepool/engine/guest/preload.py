@@ -67,6 +67,7 @@ def _load_all(modules: list[str], pytest: bool) -> dict[str, str]:
 
 def _attempt(name: str) -> str:
     """Why a module could not be imported; empty if it was."""
+    imports.RECORD.conceal()
     try:
         __import__(name)
     except (Exception, SystemExit) as error:
@@ -76,6 +77,7 @@ def _attempt(name: str) -> str:
 
 
 def _attempt_pytest() -> str:
+    imports.RECORD.conceal()
     try:
         tests.preload()
     except (Exception, SystemExit) as error:
