@@ -1,7 +1,7 @@
 """A sandbox for one line of Python, beside the unsandboxed interpreter and bubblewrap; `create_run.py [ROUNDS]`.
 
-Warm: parked sandboxes are there (they are refilled between the rounds, outside the timed part). Cold: none are kept, each
-create builds one. The interpreter beside is the very binary that the sandboxes use.
+Warm: parked sandboxes are there (they are refilled between the rounds, outside the timed part). Cold: none are kept,
+each create builds one. The interpreter beside is the very binary that the sandboxes use.
 """
 
 import shutil
@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from daytona_sdk import Daytona, Sandbox
 from measure import interleaved, own_server, table
+
+from daytona_sdk import Daytona, Sandbox
 
 PYTHON = str(Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}"))
 LINE = "print(1)"
@@ -56,10 +58,9 @@ def parts(daytona: Daytona, rounds: int) -> dict[str, list[float]]:
         time.sleep(REFILL_S)
         sandbox = note(names[0], daytona.create)
         assert isinstance(sandbox, Sandbox)
-        box = sandbox
-        note(names[1], lambda: box.process.code_run(LINE))
-        note(names[2], lambda: box.process.exec("true"))
-        note(names[3], box.delete)
+        note(names[1], partial(sandbox.process.code_run, LINE))
+        note(names[2], partial(sandbox.process.exec, "true"))
+        note(names[3], sandbox.delete)
     return times
 
 

@@ -9,8 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from daytona_sdk import Daytona
 from measure import interleaved, own_server, table
+
+from daytona_sdk import Daytona
 from sea.daytona_manager import DaytonaManager
 
 PACKAGES = ["pytest", "langchain-core"]

@@ -19,9 +19,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from daytona_sdk import DaytonaError
 from sea import evolve, generate, patterns, specify, verify
 from sea.box import Box, NoSandbox
-from sea.daytona_manager import DaytonaManager, SandboxResult
+from sea.daytona_manager import NOTHING_RAN, DaytonaManager, SandboxResult
 from sea.ingest import BadInput, read_traces
 from sea.library import Library, NoLibrary
 from sea.patterns import Pattern
@@ -83,8 +84,9 @@ def _check(options: argparse.Namespace) -> None:
         raise BadUsage(
             "--op-name-filter chooses among the calls of a Weave project; give --weave-project too"
         )
-    if options.output_file and not options.output_file.parent.is_dir():
-        raise BadUsage(f"--output-file: there is no folder {options.output_file.parent}")
+    file = options.output_file
+    if file and (file.is_dir() or not os.access(file.parent, os.W_OK)):
+        raise BadUsage(f"--output-file: {file} cannot be written; name a file in a folder that is there")
 
 
 # Where the traces come from
@@ -205,6 +207,8 @@ class Run:
             tested = manager.run_code_with_tests(
                 generate.tool_code(candidate.spec), needed, TEST_TIMEOUT, generate.test_code(candidate.spec)
             )
+            if tested["exit_code"] == NOTHING_RAN:
+                raise NoSandbox(f"{candidate.spec.name} was not tested: {tested['error']}")
             note_test(result, tested)
             if not tested["success"]:
                 continue
@@ -307,8 +311,16 @@ def code_result(candidate: Candidate) -> dict[str, Any]:
 def note_test(result: dict[str, Any], tested: SandboxResult) -> None:
     """Add one test run to a code result."""
     result["test_attempts"] += 1
-    kept = ("success", "exit_code", "execution_time", "output", "error")
-    result["test_history"].append({"attempt": result["test_attempts"], **{key: tested[key] for key in kept}})
+    result["test_history"].append(
+        {
+            "attempt": result["test_attempts"],
+            "success": tested["success"],
+            "exit_code": tested["exit_code"],
+            "execution_time": tested["execution_time"],
+            "output": tested["output"],
+            "error": tested["error"],
+        }
+    )
     result["final_test_result"] = dict(tested)
     if not tested["success"]:
         result["save_status"] = "test_failed"
@@ -386,7 +398,7 @@ def say_tests(run: Run) -> None:
 # The run
 
 
-def test_daytona() -> int:
+def connection() -> int:
     """Only the connection test."""
     result = DaytonaManager().test_connection()
     took = f"{result['execution_time']:.2f} s"
@@ -422,12 +434,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = parse(arguments)
         if options.test_daytona:
-            return test_daytona()
+            return connection()
         run_stages(options)
     except (BadUsage, BadInput) as error:
         print(f"run_atc_evolution: {error}", file=sys.stderr)
         return 2
-    except NoSandbox as error:
+    except (NoSandbox, DaytonaError, OSError) as error:
         print(f"run_atc_evolution: {error}", file=sys.stderr)
         return 1
     return 0

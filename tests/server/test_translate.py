@@ -280,8 +280,3 @@ def test_a_files_time_may_be_anything_its_owner_likes(seconds: float) -> None:
     said = translate.file_body(entry(modified_at=seconds)).modified_at
     assert said.endswith("Z")
     assert datetime.fromisoformat(said).tzinfo == UTC
-
-
-def test_a_files_name_may_be_any_bytes() -> None:
-    body = translate.file_body(entry(name="a\udcff", path="d/a\udcff"), with_path=True)
-    assert msgspec.json.decode(msgspec.json.encode(body))["name"] == "a\ufffd"

@@ -39,7 +39,7 @@ def _python(pip: Found, uv: Found, notes: list[str]) -> tuple[Index, ...]:
     if default is None and not uv.no_default:
         default = pip.default
         if default is None and not pip.no_default:
-            default = PUBLIC_PYTHON_INDEX
+            default = PUBLIC_PYTHON_INDEX or None
     wanted = [(text, "an extra Python index") for text in [*uv.extra, *pip.extra]]
     if default is not None:
         wanted.append((default, "the default Python index"))

@@ -5,6 +5,8 @@ Credentials are in the value: it never appears in argv, environ, logs or answers
 """
 
 import hashlib
+import re
+import shutil
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,10 +17,35 @@ import msgspec
 
 from tidepool.egress.destination import Url, parse_url
 
-PUBLIC_PYTHON_INDEX = "https://pypi.org/simple"
-"""What pip and uv use when nothing is configured."""
-PUBLIC_NPM_REGISTRY = "https://registry.npmjs.org"
-"""What npm uses when nothing is configured."""
+
+def _pip_default() -> str:
+    """pip's own default, asked of pip, as the one place where it is written down."""
+    try:
+        from pip._internal.models.index import PyPI
+    except ImportError:
+        return ""
+    return str(PyPI.simple_url)
+
+
+def _npm_default() -> str:
+    """npm's own default, from its definitions; empty where there is no npm."""
+    npm = shutil.which("npm")
+    if npm is None:
+        return ""
+    home = Path(npm).resolve().parent.parent
+    definitions = home / "node_modules/@npmcli/config/lib/definitions/definitions.js"
+    try:
+        text = definitions.read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    found = re.search(r"new Definition\('registry', \{\s*default: [`'\"](https://[^`'\"]+)", text)
+    return found[1].rstrip("/") if found else ""
+
+
+PUBLIC_PYTHON_INDEX = _pip_default()
+"""What pip and uv use when nothing is configured; empty where pip is not there to say."""
+PUBLIC_NPM_REGISTRY = _npm_default()
+"""What npm uses when nothing is configured; empty where npm is not there to say."""
 
 
 class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -29,7 +29,7 @@ def read(host: Host, notes: list[str]) -> tuple[Index, ...]:
     ]
     registries = []
     for url, scope in [*wanted, (settings.get("registry", PUBLIC_NPM_REGISTRY), None)]:
-        index = make_index(url, "an npm registry", notes, ca)
+        index = make_index(url, "an npm registry", notes, ca) if url else None
         if index is not None:
             token = index.authorization or _authorization(index.url, settings, notes)
             registries.append(msgspec.structs.replace(index, scope=scope, authorization=token))

@@ -6,6 +6,7 @@ Refilling happens in the background, one box at a time per line.
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 from collections import deque
@@ -15,6 +16,8 @@ from tidepool.engine.backends.namespaces import Backend, Box
 from tidepool.engine.channel import Channel
 from tidepool.engine.errors import Fault, NoCapacity, SetupFailed, TidepoolError
 from tidepool.engine.spec import Limits
+
+log = logging.getLogger("tidepool.engine")
 
 DEFAULT_LIMITS = Limits()
 _READY_TIMEOUT_S = 20.0
@@ -148,7 +151,9 @@ class Pool:
                 layers = [line.layer.name] if line.layer.name else []
                 modules = [name for name in line.layer.modules if name != "pytest"]
                 pytest = "pytest" in line.layer.modules
-                line.zygote, _ = await self._backend.start_zygote(layers, modules, pytest)
+                line.zygote, report = await self._backend.start_zygote(layers, modules, pytest)
+                if report.get("refused") or report.get("failed"):
+                    log.warning("preload of %s: %s", line.layer.modules, report)
                 line.made = 0
             line.made += 1
             return line.zygote

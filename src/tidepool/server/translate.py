@@ -3,7 +3,6 @@
 import base64
 import binascii
 import math
-import os
 import stat
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -307,7 +306,7 @@ def file_body(info: FileInfo, with_path: bool = False) -> wire_files.FileInfo:
     modified = timestamp(_moment(info.modified_at))
     kind = stat.S_IFDIR if info.is_dir else stat.S_IFLNK if info.is_symlink else stat.S_IFREG
     return wire_files.FileInfo(
-        name=_printable(info.name),
+        name=info.name,
         is_dir=info.is_dir,
         size=info.size,
         mod_time=modified,
@@ -316,7 +315,7 @@ def file_body(info: FileInfo, with_path: bool = False) -> wire_files.FileInfo:
         permissions=f"{info.mode:04o}",
         owner=str(info.uid),
         group=str(info.gid),
-        path=_printable(info.path) if with_path else UNSET,
+        path=info.path if with_path else UNSET,
     )
 
 
@@ -326,11 +325,6 @@ def _moment(seconds: float) -> datetime:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError):
         return datetime.max.replace(tzinfo=UTC) if seconds > 0 else datetime.min.replace(tzinfo=UTC)
-
-
-def _printable(name: str) -> str:
-    """A file's name as JSON can carry it: bytes that are no UTF-8 become U+FFFD."""
-    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _text(data: bytes) -> str:

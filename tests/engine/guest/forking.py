@@ -1,6 +1,7 @@
 """How the tests here run one program both ways: forked from a preloaded parent, and by the real interpreter."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,15 +16,16 @@ import tidepool.engine.guest
 from tidepool.engine.guest import frames
 
 GUEST = Path(tidepool.engine.guest.__file__).parent
-START = """\
+_START = """\
 import sys
 sys.path.insert(0, {root!r})
 from tidepool.engine.guest import imports
 imports.RECORD.begin()
 from tidepool.engine.guest import stage
 from tidepool.engine.parent import main
-stage.enter(lambda: main({control}))
+{call}
 """
+_CALLS = {True: "stage.enter(lambda: main({control}))", False: "main({control})"}
 
 
 def plain_environment(home: Path) -> dict[str, str]:
@@ -61,6 +63,7 @@ class Parent:
         pytest: bool = False,
         python: str = sys.executable,
         environment: Mapping[str, str] | None = None,
+        stage: bool = True,
     ) -> None:
         root = place / "root"
         if not root.exists():
@@ -68,7 +71,9 @@ class Parent:
         self.environment = dict(environment or plain_environment(place))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
-        start = START.format(root=str(root), control=theirs.fileno())
+        call = _CALLS[stage].format(control=theirs.fileno())
+        start = _START.format(root=str(root), call=call)
+        self.python = python
         self._process = subprocess.Popen(
             [python, "-u", "-"],
             stdin=subprocess.PIPE,
@@ -105,21 +110,25 @@ class Parent:
             return Ended(int(answer["status"]), *(text.result() for text in texts))
 
     def run_source(
-        self, source: bytes, cwd: Path, env: Mapping[str, str], argv: Sequence[str] = ("-",)
+        self,
+        source: bytes,
+        cwd: Path,
+        env: Mapping[str, str],
+        argv: Sequence[str] = ("-",),
+        stdin: bytes = b"",
     ) -> Ended:
         """A program text from nowhere, or the script `argv[0]`."""
         filename = "<stdin>" if argv[0] == "-" else argv[0]
         text = source.decode("utf-8", "surrogateescape")
-        return self.run(
-            {"kind": "source", "source": text, "argv": list(argv), "filename": filename}, cwd, env
-        )
+        message = {"kind": "source", "source": text, "argv": list(argv), "filename": filename}
+        return self.run(message, cwd, env, stdin)
 
     def run_tests(self, paths: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Ended:
         """One pytest run."""
         return self.run({"kind": "tests", "paths": list(paths)}, cwd, env)
 
     def close(self) -> None:
-        """End the parent; its exit code must be 0."""
+        """End the parent; it must have nothing to complain about."""
         self._control.close()
         assert self._process.wait(10) == 0
 
@@ -147,3 +156,44 @@ def execute(
         start_new_session=True,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def both_ways(
+    parent: Parent,
+    work: Path,
+    source: str,
+    argv: tuple[str, ...] = ("-",),
+    env: Mapping[str, str] | None = None,
+) -> tuple[tuple[object, ...], tuple[object, ...]]:
+    """What a program shows and leaves behind when forked, and when executed, in the same empty directory."""
+    data = source.encode("utf-8", "surrogateescape")
+    env = env or parent.environment
+    ends = []
+    for fork in (True, False):
+        shutil.rmtree(work)
+        work.mkdir()
+        if argv[0] != "-":
+            (work / argv[0]).write_bytes(data)
+            (work / "sibling.py").write_text("X = __file__\n")
+        run = (
+            parent.run_source(data, work, env, argv)
+            if fork
+            else execute(data, work, env, argv, parent.python)
+        )
+        ends.append((run.status, plain(run.stdout), plain(run.stderr), _left(work)))
+    return ends[0], ends[1]
+
+
+def plain(data: bytes) -> str:
+    """Output without what differs between two runs of the same interpreter."""
+    text = re.sub(r"\b0x[0-9a-f]{4,}", "0x", data.decode("utf-8", "backslashreplace"))
+    text = re.sub(r"(MainThread|ForkPoolWorker|Thread-\d+)(, started) \d+", r"\1\2", text)
+    text = re.sub(r"\(pid=\d+\)", "(pid)", text)
+    text = re.sub(r"\bin \d+\.\d+s\b", "in 0.0s", text)
+    # 3.11 counts a few of our calls into the limit; see run.DIFFERENCES.
+    return re.sub(r"repeated 9\d\d more times", "repeated 9xx more times", text)
+
+
+def _left(work: Path) -> dict[str, bytes]:
+    found = (path for path in work.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(work)): path.read_bytes() for path in found}

@@ -1,9 +1,5 @@
 """A forked run shows exactly what the real interpreter shows: output, errors, exit status, files left."""
 
-import os
-import re
-import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,14 +7,6 @@ import pytest
 
 from tests.engine.guest import forking, programs
 from tidepool.engine.guest import preload
-
-PYTHONS = os.environ.get("TIDEPOOL_TEST_PYTHONS", sys.executable).split(":")
-"""Interpreters to try, none older than 3.11."""
-
-
-@pytest.fixture(scope="module", params=PYTHONS)
-def python(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -30,67 +18,86 @@ def parent(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[fo
     made.close()
 
 
-@pytest.fixture
-def work(tmp_path: Path) -> Path:
-    """The programs' directory: the same path for both ways, empty at the start of each."""
-    return tmp_path / "work"
-
-
-def _empty(work: Path) -> None:
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-
-
-def _left(work: Path) -> dict[str, bytes]:
-    found = (path for path in work.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {str(path.relative_to(work)): path.read_bytes() for path in found}
-
-
-def _shown(ended: forking.Ended) -> tuple[int, str, str]:
-    """What a run showed, without what differs between two runs of the same interpreter."""
-
-    def plain(data: bytes) -> str:
-        text = re.sub(r"\b0x[0-9a-f]{4,}", "0x", data.decode("utf-8", "backslashreplace"))
-        text = re.sub(r"(MainThread|ForkPoolWorker|Thread-\d+)(, started) \d+", r"\1\2", text)
-        text = re.sub(r"\(pid=\d+\)", "(pid)", text)
-        text = re.sub(r"Ran (\d+ tests?) in .*s", r"Ran \1", text)
-        # 3.11 counts a few of our calls into the limit; see run.DIFFERENCES.
-        return re.sub(r"repeated 9\d\d more times", "repeated 9xx more times", text)
-
-    return ended.status, plain(ended.stdout), plain(ended.stderr)
-
-
-def _both(
-    parent: forking.Parent, python: str, work: Path, source: str, argv: tuple[str, ...] = ("-",)
-) -> tuple[tuple[object, ...], tuple[object, ...]]:
-    data = source.encode("utf-8", "surrogateescape")
-    ends = []
-    for fork in (True, False):
-        _empty(work)
-        if argv[0] != "-":
-            (work / argv[0]).write_bytes(data)
-            (work / "sibling.py").write_text("X = __file__\n")
-        if fork:
-            ended = parent.run_source(data, work, parent.environment, argv)
-        else:
-            ended = forking.execute(data, work, parent.environment, argv, python)
-        ends.append((*_shown(ended), _left(work)))
-    return ends[0], ends[1]
+@pytest.fixture(scope="module")
+def deep_parent(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[forking.Parent]:
+    """One that has no stage: programs run on top of its frames."""
+    made = forking.Parent(tmp_path_factory.mktemp("deep"), python=python, stage=False)
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize("name", programs.TEXTS)
-def test_text(parent: forking.Parent, python: str, work: Path, name: str) -> None:
-    forked, executed = _both(parent, python, work, programs.TEXTS[name])
+def test_text(parent: forking.Parent, work: Path, name: str) -> None:
+    forked, executed = forking.both_ways(parent, work, programs.TEXTS[name])
     assert forked == executed
 
 
 @pytest.mark.parametrize("name", programs.SCRIPTS)
-def test_script(parent: forking.Parent, python: str, work: Path, name: str) -> None:
-    forked, executed = _both(parent, python, work, programs.SCRIPTS[name], ("script.py", "a", "-b"))
+def test_script(parent: forking.Parent, work: Path, name: str) -> None:
+    forked, executed = forking.both_ways(parent, work, programs.SCRIPTS[name], ("script.py", "a", "-b"))
     assert forked == executed
 
 
 @pytest.mark.parametrize("name", [*preload.STANDARD, "os", "multiprocessing", "unittest.mock", "http.server"])
-def test_what_an_import_brings(parent: forking.Parent, python: str, work: Path, name: str) -> None:
-    forked, executed = _both(parent, python, work, programs.BROUGHT.format(name=name))
+def test_what_an_import_brings(parent: forking.Parent, work: Path, name: str) -> None:
+    forked, executed = forking.both_ways(parent, work, programs.BROUGHT.format(name=name))
     assert forked == executed
+
+
+@pytest.mark.parametrize(
+    "name", ["uncaught", "exit_with_number", "keyboard_interrupt", "finalizers", "main_module"]
+)
+def test_without_a_stage(deep_parent: forking.Parent, work: Path, name: str) -> None:
+    forked, executed = forking.both_ways(deep_parent, work, programs.TEXTS[name])
+    assert forked == executed
+
+
+def test_the_stage_is_what_empties_the_stack(deep_parent: forking.Parent, work: Path) -> None:
+    forked, executed = forking.both_ways(deep_parent, work, programs.TEXTS["stack"])
+    assert forked != executed
+
+
+def test_input_is_the_programs(parent: forking.Parent, work: Path) -> None:
+    ended = parent.run_source(
+        b"print(input() + '|' + input())", work, parent.environment, stdin=b"one\ntwo\n"
+    )
+    assert (ended.status, ended.stdout, ended.stderr) == (0, b"one|two\n", b"")
+
+
+def test_time_zone_of_the_run(parent: forking.Parent, work: Path) -> None:
+    env = {**parent.environment, "TZ": "Asia/Tokyo"}
+    source = b"import time\nprint(time.tzname[0], time.localtime(0).tm_hour)"
+    assert parent.why_not_fork(env, work) == ""
+    assert parent.run_source(source, work, env).stdout == b"JST 9\n"
+
+
+def test_home_of_the_run(parent: forking.Parent, work: Path) -> None:
+    env = {**parent.environment, "HOME": str(work)}
+    ended = parent.run_source(b"import site\nprint(site.USER_BASE)", work, env)
+    assert ended.stdout.decode() == f"{work / '.local'}\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"import random; print(random.random())",
+        b"import uuid; print(uuid.uuid4())",
+        b"import uuid; print(uuid.uuid1())",
+        b"import secrets; print(secrets.token_hex())",
+        b"import tempfile; print(tempfile.mktemp())",
+        b"import ssl; print(ssl.RAND_bytes(8))",
+        b"import multiprocessing; print(bytes(multiprocessing.current_process().authkey))",
+    ],
+)
+def test_siblings_share_no_secrets(parent: forking.Parent, work: Path, source: bytes) -> None:
+    first, second = (parent.run_source(source, work, parent.environment) for _ in range(2))
+    assert first.status == second.status == 0
+    assert first.stdout != second.stdout
+
+
+def test_a_run_leaves_the_parent_as_it_was(parent: forking.Parent, work: Path) -> None:
+    parent.run_source(b"import json, sys\njson.x = 1\nsys.y = 2\n", work, parent.environment)
+    ended = parent.run_source(
+        b"import json, sys\nprint(hasattr(json, 'x'), hasattr(sys, 'y'))", work, parent.environment
+    )
+    assert ended.stdout == b"False False\n"

@@ -115,16 +115,9 @@ class Backend:
         async with asyncio.timeout(READY_TIMEOUT_S):
             hello = await self._started
         if "error" in hello:
-            raise HostUnsupported(f"the spawner could not start: {hello['error']}")
+            raise HostUnsupported(f"this host cannot isolate: {hello['error']}")
         wanted = {"memory", "pids", "cpu"}
         controllers = set(hello["controllers"])
-        base = (
-            "user, mount, pid, net, ipc, uts and cgroup namespaces",
-            "own host uids",
-            "read-only image",
-            "seccomp",
-        )
-        base += ("no capabilities", "no new privileges", "landlock")
         limits = tuple(f"{name} limit (cgroup v{hello['cgroup_version']})" for name in sorted(controllers))
         self.enforced = _WALLS + limits
         self.not_enforced = tuple(

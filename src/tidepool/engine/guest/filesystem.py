@@ -113,8 +113,8 @@ def _entry(path: str, name: str, where: str = "") -> dict[str, Any]:
         with contextlib.suppress(OSError):  # a dangling link is shown as itself
             info = os.stat(path)
     return {
-        "name": name,
-        "where": where,
+        "name": _text(name),
+        "where": _text(where),
         "link": link,
         "mode": info.st_mode,
         "size": info.st_size,
@@ -122,6 +122,11 @@ def _entry(path: str, name: str, where: str = "") -> dict[str, Any]:
         "uid": info.st_uid,
         "gid": info.st_gid,
     }
+
+
+def _text(name: str) -> str:
+    """A name as a frame can carry it: a byte that is no UTF-8 becomes U+FFFD."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _mkdir(message: dict[str, Any]) -> Answer:

@@ -275,9 +275,9 @@ class Record:
         """Whether the program, a finder or a directory that was not there at the start now has one of these names."""
         if not sys.modules.keys().isdisjoint(names):
             return True
-        entries = [entry for entry in sys.path if entry not in self.path and not self._is_trusted(entry)]
         finders = [f for f in sys.meta_path if f not in self._finders and type(f) not in self._finder_kinds]
-        if not entries and not finders:
+        removed = not set(self.path).issubset(sys.path)
+        if not finders and not removed and all(e in self.path or self._is_trusted(e) for e in sys.path):
             return False
         for name in names:
             spec = getattr(self.hidden[name], "__spec__", None)
@@ -285,8 +285,8 @@ class Record:
                 continue
             if any(finder.find_spec(name, None, None) is not None for finder in finders):
                 return True
-            here = _external.PathFinder.find_spec(name, entries)
-            if here is not None and here.loader is not None and here.origin != spec.origin:
+            here = _external.PathFinder.find_spec(name)
+            if removed if here is None else here.loader is not None and here.origin != spec.origin:
                 return True
         return False
 

@@ -44,7 +44,8 @@ def plan(message: dict[str, Any], base_env: dict[str, str]) -> Plan:
 def _exec_argv(kind: str, message: dict[str, Any]) -> list[str]:
     """The same run through the real interpreter."""
     if kind == "source":
-        return [PYTHON, "-u", "-", *message["argv"]]
+        # With input of its own the program comes on another descriptor; else as `python -` takes it.
+        return [PYTHON, "-u", "/dev/fd/3" if message["stdin"] else "-", *message["argv"]]
     if kind == "script":
         return [PYTHON, "-u", message["path"], *message["argv"]]
     bootstrap = (
@@ -87,7 +88,7 @@ def _prepare(message: dict[str, Any], fds: list[int], chosen: Plan, note: int) -
     if not message["stdin"]:
         # Our own: a null device from the host would be an inode (and its locks) shared with other sandboxes.
         high.insert(0, os.open("/dev/null", os.O_RDONLY))
-    if chosen.kind == "source" and chosen.basis == "exec":
+    if chosen.kind == "source" and chosen.basis == "exec" and not message["stdin"]:
         high[0] = high[3]  # `python -` reads its program from stdin
     for number, fd in enumerate(high):
         os.dup2(fd, number, inheritable=True)

@@ -49,7 +49,7 @@ _INTERRUPTED = 130
 
 
 def _renew_multiprocessing(module: Any) -> None:
-    module._current_process = module._MainProcess()
+    module._current_process = type(module._current_process)()  # its class is deleted from the module
     module.ORIGINAL_DIR = os.path.abspath(os.getcwd())
 
 

@@ -9,6 +9,7 @@ zygote does; the keeper's pidfd therefore speaks for all of it.
 import os
 import signal
 import socket
+from collections.abc import Callable
 from typing import NoReturn
 
 from tidepool.engine.guest import syscalls
@@ -42,11 +43,16 @@ _NAMESPACES = (
 
 
 def start(
-    mount_fds: tuple[int, int, int, int], first_id: int, count: int, debug: bool
+    mount_fds: tuple[int, int, int, int],
+    first_id: int,
+    count: int,
+    attach: Callable[[int], None],
+    debug: bool,
 ) -> tuple[int, socket.socket]:
     """Fork a zygote whose ids are `count` host ids from `first_id`; returns its keeper's pidfd and our control socket.
 
-    The mounts are those of /, /usr, /usr/local and /dev; they are closed here.
+    The mounts are those of /, /usr, /usr/local and /dev; they are closed here. `attach` puts a process id into its
+    control group before anything of the image runs.
 
     Raises:
         OSError: A step before the interpreter's start failed.
@@ -71,7 +77,14 @@ def start(
         os.close(pidfd)
         ours.close()
         raise OSError(f"the zygote could not be started: {answer.decode('utf-8', 'replace') or 'it died'}")
-    idmap.write_maps(pid, [(0, first_id, count)])
+    try:
+        attach(pid)
+        idmap.write_maps(pid, [(0, first_id, count)])
+    except OSError:
+        ours.close()  # it finds its socket closed and ends
+        os.waitpid(pid, 0)
+        os.close(pidfd)
+        raise
     ours.send(b"go")
     return pidfd, ours
 
@@ -101,6 +114,9 @@ def _become(mount_fds: tuple[int, int, int, int], control: socket.socket, debug:
         if zygote:
             _keep(zygote)
         syscalls.mount("proc", "/proc", "proc", quiet)
+        # Its root is read-only; some imports want a place to write. Sandboxes get roots of their own.
+        place = syscalls.MS_NOSUID | syscalls.MS_NODEV
+        syscalls.mount("tmp", "/tmp", "tmpfs", place, "size=32m,nr_inodes=8192,mode=1777")
         _redirect(control, debug)
         os.execve(_PYTHON, [_PYTHON, "-c", _START], ENVIRONMENT | _SINGLE_THREADED)
     except BaseException as error:

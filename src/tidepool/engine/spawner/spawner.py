@@ -18,12 +18,15 @@ from typing import Any
 
 import msgspec
 
+from tidepool.engine.errors import HostUnsupported
 from tidepool.engine.guest import frames
-from tidepool.engine.kernel import cgroups, net, pidfd
+from tidepool.engine.kernel import cgroups, net, pidfd, probe
 from tidepool.engine.spawner import birth, protocol, trees
 
 _SWEEP_S = 0.02
 _INIT_NICE = -10
+_ZYGOTE_LIMITS = cgroups.GroupLimits(memory_bytes=4 << 30, pids=8192, cpu=1024.0)
+"""It preloads packages, which run code; sandboxes leave its group for their own before they run anything."""
 
 
 @dataclass
@@ -133,9 +136,15 @@ class Spawner:
         try:
             lowers = self._trees.lowers(f"i/{number}-0", first_id, request.layers)
             mounts = (*self._trees.zygote_mounts(lowers), self._trees.devices())
-            fd, control = birth.start(mounts, first_id, protocol.BLOCK, self._start.debug)
+            self._groups.add(f"z{number}", _ZYGOTE_LIMITS)
+
+            def attach(pid: int) -> None:
+                self._groups.attach(f"z{number}", pid)
+
+            fd, control = birth.start(mounts, first_id, protocol.BLOCK, attach, self._start.debug)
         except OSError:
             self._trees.remove(f"i/{number}-0")
+            self._groups.remove(f"z{number}")
             lock.close()
             raise
         zygote = Zygote(number, block, lock, fd, control, request.layers, request.id)
@@ -300,6 +309,8 @@ class Spawner:
         for number in range(protocol.SLICES):
             self._trees.remove(f"i/{zygote.number}-{number}")
             self._trees.forget_ids(zygote.first_id + number * protocol.SLICE)
+        if not self._groups.remove(f"z{zygote.number}"):
+            self._to_remove.append(f"z{zygote.number}")
         del self._zygotes[zygote.number]
         pidfd.close(zygote.pidfd)
         zygote.control.close()
@@ -372,7 +383,8 @@ def main(fd: int) -> None:
     start = protocol.decode_start(data)
     numbers = array.array("i", ancillary[0][2])
     try:
+        probe.require(probe.features())
         Spawner(engine, start, numbers[0]).serve()
-    except OSError as error:
+    except (OSError, HostUnsupported) as error:
         engine.send(protocol.encode({"id": 0, "error": str(error)}))
         sys.exit(70)

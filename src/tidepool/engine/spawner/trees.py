@@ -56,26 +56,23 @@ class Trees:
             "tidepool", self.start.work, "tmpfs", syscalls.MS_NOSUID, "mode=0755,nr_inodes=1048576"
         )
         os.chdir(self.start.work)
-        for name in ("i", "s", "t", "d", "e"):
+        for name in ("i", "s", "t", "e"):
             os.mkdir(name)
-        self._make_devices()
-
-    def _make_devices(self) -> None:
-        """One /dev for all: a tmpfs whose superblock is read-only, so that no holder of a mount of it can write."""
-        syscalls.mount("dev", "d", "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NOEXEC, "size=64k,mode=0755")
-        for name, (major, minor) in _DEVICES.items():
-            os.mknod(f"d/{name}", 0o020666, os.makedev(major, minor))
-            os.chmod(f"d/{name}", 0o666)
-        for name, target in _DEVICE_LINKS.items():
-            os.symlink(target, f"d/{name}")
-        for name in ("pts", "shm"):
-            os.mkdir(f"d/{name}")
-        flags = syscalls.MS_REMOUNT | syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NOEXEC
-        syscalls.mount("dev", "d", "tmpfs", flags)
 
     def devices(self) -> int:
-        """A detached mount of the common /dev."""
-        return syscalls.open_tree("d")
+        """A detached /dev of its own: a shared one would share its inodes, and with them locks and notifications."""
+        options: dict[str, str | None] = {"size": "64k", "nr_inodes": "64", "mode": "0755"}
+        attributes = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NOEXEC
+        place = syscalls.new_mount("tmpfs", options, attributes)
+        for name, (major, minor) in _DEVICES.items():
+            os.mknod(name, 0o020666, os.makedev(major, minor), dir_fd=place)
+            os.chmod(name, 0o666, dir_fd=place)
+        for name, target in _DEVICE_LINKS.items():
+            os.symlink(target, name, dir_fd=place)
+        for name in ("pts", "shm"):
+            os.mkdir(name, dir_fd=place)
+        syscalls.mount_setattr(place, syscalls.MOUNT_ATTR_RDONLY)
+        return place
 
     def lowers(self, directory: str, first_id: int, layers: list[str]) -> Lowers:
         """Attach the idmapped clones for one slice below `directory`; reused when they are there already."""
