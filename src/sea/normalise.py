@@ -1,7 +1,8 @@
 """Programs as trees in a normal form, and what a program costs. Pure; nothing is executed.
 
 Normal forms: no docstrings and comments; a name that is assigned a literal or plain arithmetic once and read once is
-that value itself, unless a loop, a condition or a definition stands between; a literal that is never read is gone.
+that value itself, unless something stands between that could act, repeat or fail first; a literal that is never read is
+gone. Where that could change what a program does, the program stays as it is.
 """
 
 import ast
@@ -16,6 +17,10 @@ BUILTINS = frozenset(dir(builtins))
 _FREE = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER}
 _CHARACTERS_PER_TOKEN = 4
 _LOOKING = frozenset({"len", "sum", "max", "min", "round", "abs", "int", "float", "str"})
+_CONSUMING = frozenset({"sum", "max", "min"})
+"""With one argument they use up what they are given, if it is an iterator."""
+_BY_NAME = frozenset({"eval", "exec", "locals", "globals", "vars", "dir", "__doc__"})
+"""Programs that use these can tell names and docstrings apart."""
 
 
 @lru_cache(maxsize=65536)
@@ -42,6 +47,8 @@ def parse(code: str) -> ast.Module:
         SyntaxError: It does not parse.
     """
     tree = ast.parse(code)
+    if "__doc__" in code:
+        return tree
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
             body = [stmt for stmt in node.body if not _is_text(stmt)]
@@ -84,8 +91,11 @@ def _is_plain(node: ast.AST) -> bool:
 def straighten(tree: ast.Module, keep: frozenset[str]) -> ast.Module:
     """The tree with values put where they are read; names in `keep` are results and stay."""
     tree = copy.deepcopy(tree)
-    if any(isinstance(node, ast.Global | ast.Nonlocal) for node in ast.walk(tree)):
-        return tree
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Global | ast.Nonlocal) or (
+            isinstance(node, ast.Name) and node.id in _BY_NAME
+        ):
+            return tree
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             node.body = _straight(node.body, frozenset()) or node.body
@@ -104,22 +114,28 @@ def _straight(body: list[ast.stmt], keep: frozenset[str]) -> list[ast.stmt]:
 
 
 def _pass(body: list[ast.stmt], keep: frozenset[str]) -> tuple[list[ast.stmt], frozenset[str]]:
-    stores, loads = Counter[str](), Counter[str]()
-    for node in (node for stmt in body for node in ast.walk(stmt)):
-        if isinstance(node, ast.Name):
-            (loads if isinstance(node.ctx, ast.Load) else stores)[node.id] += 1
+    nodes = [node for stmt in body for node in ast.walk(stmt)]
+    loads = Counter(
+        node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    )
+    stores = Counter(name for node in nodes for name in _bound(node))
     inner = _loaded_in_inner_places(body)
+    assigned: set[str] = set()
     pending: dict[str, ast.expr] = {}
     done: list[ast.stmt] = []
     for stmt in body:
+        early = _read_first(stmt, stores)
+        if early is not None:
+            star = isinstance(stmt, ast.ImportFrom)  # with a star it could bind any name
+            _flush(pending, done, star, early)
         stmt = _Inline(pending).visit(stmt)
-        if not isinstance(stmt, ast.Assign | ast.Return | ast.Expr):
-            _flush(pending, done)  # nothing that computes is moved past a loop, a condition or a definition
         name, value = _single_assignment(stmt)
         simple = name not in keep and stores[name] == 1
+        fixed = {known for known in assigned if stores[known] == 1}
+        assigned |= {found for node in ast.walk(stmt) for found in _bound(node)}
         if value is None or not simple:
             done.append(stmt)
-        elif loads[name] == 1 and name not in inner and (is_literal(value) or _is_pure(value, stores)):
+        elif loads[name] == 1 and name not in inner and (is_literal(value) or _is_pure(value, stores, fixed)):
             pending[name] = value
         elif loads[name] or not is_literal(value):
             done.append(stmt)
@@ -130,9 +146,61 @@ def _pass(body: list[ast.stmt], keep: frozenset[str]) -> tuple[list[ast.stmt], f
     return done, frozenset(unread)
 
 
-def _flush(pending: dict[str, ast.expr], done: list[ast.stmt], everything: bool = False) -> None:
-    for name in [name for name, value in pending.items() if everything or not is_literal(value)]:
-        done.append(ast.Assign([ast.Name(name, ast.Store())], pending.pop(name), lineno=0))
+def _bound(node: ast.AST) -> list[str]:
+    """Names that a node itself gives a value or takes it from."""
+    if isinstance(node, ast.Name):
+        return [] if isinstance(node.ctx, ast.Load) else [node.id]
+    if isinstance(node, ast.alias):
+        return [node.asname or node.name.partition(".")[0]]
+    found = getattr(node, "rest" if isinstance(node, ast.MatchMapping) else "name", None)
+    return [found] if isinstance(found, str) else []
+
+
+def _read_first(stmt: ast.stmt, stores: Counter[str]) -> set[str] | None:
+    """Names whose values may be computed as late as in this statement; None when all may, even after it."""
+    plain = isinstance(stmt, ast.Return | ast.Expr) or (
+        isinstance(stmt, ast.Assign) and all(isinstance(target, ast.Name) for target in stmt.targets)
+    )
+    label = {ast.For: "iter", ast.If: "test"}.get(type(stmt), "value")
+    root = getattr(stmt, label, None)
+    if not isinstance(root, ast.expr):
+        return None if plain else set()
+    nodes = list(ast.walk(root))
+    calls = [node for node in nodes if isinstance(node, ast.Call) and _acts(node, stores)]
+    if any(isinstance(node, _MAY_SKIP) for node in nodes) or len(calls) > 1:
+        return set()
+    if not calls and plain:
+        return None
+    return {node.id for node in ast.walk(calls[0] if calls else root) if isinstance(node, ast.Name)}
+
+
+_MAY_SKIP = (ast.BoolOp, ast.IfExp, ast.NamedExpr, ast.Yield, ast.YieldFrom, ast.Await)
+"""What is below may not be computed at all, or something else may happen in between."""
+
+
+def _acts(call: ast.Call, stores: Counter[str]) -> bool:
+    """Whether a call could change something that a value is computed from."""
+    function = call.func
+    if isinstance(function, ast.Attribute):
+        return not (
+            isinstance(function.value, ast.Name) and function.value.id == "math" and stores["math"] <= 1
+        )
+    if not isinstance(function, ast.Name) or function.id not in _LOOKING or stores[function.id]:
+        return True
+    only = call.args[0] if len(call.args) == 1 else None
+    return function.id in _CONSUMING and only is not None and not is_literal(only)
+
+
+def _flush(
+    pending: dict[str, ast.expr],
+    done: list[ast.stmt],
+    everything: bool = False,
+    but: set[str] | frozenset[str] = frozenset(),
+) -> None:
+    """Put computed values where the program has come to; literals may wait, and so may the names in `but`."""
+    for name, value in list(pending.items()):
+        if everything or not (is_literal(value) or name in but):
+            done.append(ast.Assign([ast.Name(name, ast.Store())], pending.pop(name), lineno=0))
 
 
 def _single_assignment(stmt: ast.stmt) -> tuple[str, ast.expr | None]:
@@ -141,16 +209,16 @@ def _single_assignment(stmt: ast.stmt) -> tuple[str, ast.expr | None]:
     return "", None
 
 
-def _is_pure(value: ast.expr, stores: Counter[str]) -> bool:
-    """Arithmetic on names that are assigned once, and calls of builtins that only look: may be computed later."""
+def _is_pure(value: ast.expr, stores: Counter[str], fixed: set[str]) -> bool:
+    """Arithmetic on names that never change from here on, and calls that only look: may be computed later."""
     for node in ast.walk(value):
         if isinstance(node, ast.Call):
-            if not (isinstance(node.func, ast.Name) and node.func.id in _LOOKING) or node.keywords:
+            if not isinstance(node.func, ast.Name) or node.keywords or _acts(node, stores):
                 return False
         elif isinstance(node, ast.Name):
-            if stores[node.id] > 1:
+            if stores[node.id] and node.id not in fixed:
                 return False
-        elif not isinstance(
+        elif not is_literal(node) and not isinstance(
             node, ast.BinOp | ast.UnaryOp | ast.operator | ast.unaryop | ast.Constant | ast.expr_context
         ):
             return False

@@ -235,7 +235,11 @@ def _note(node: ast.AST, found: dict[str, list[str]]) -> None:
 
 
 def _expression(program: Program, node: ast.expr) -> Iterator[Region]:
-    if is_literal(node) or not isinstance(getattr(node, "ctx", ast.Load()), ast.Load) or id(node) in program.specs:
+    if (
+        is_literal(node)
+        or not isinstance(getattr(node, "ctx", ast.Load()), ast.Load)
+        or id(node) in program.specs
+    ):
         return
     working = (ast.BinOp, ast.Call, ast.Compare, ast.Subscript, ast.JoinedStr)
     if not any(isinstance(inner, working) for inner in ast.walk(node)) or _is_unfit(ast.Expr(node)):

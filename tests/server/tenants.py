@@ -9,14 +9,14 @@ from tidepool.engine import Engine, EngineConfig
 from tidepool.server.config import ServerConfig
 from tidepool.server.listening import HttpServer, listen_tcp, url_of
 
+KEYS = {"key-of-one": "one", "key-of-two": "two"}
+
 
 class TwoTenants:
     """Engine and server on a loop of their own; root is kept, for it is this process's."""
 
-    keys = {"key-of-one": "one", "key-of-two": "two"}
-
     def __init__(self, state_dir: Path, runtime_dir: Path) -> None:
-        self._config = ServerConfig(state_dir, runtime_dir, self.keys, idle_s=3600, pool_size=0)
+        self._config = ServerConfig(state_dir, runtime_dir, KEYS, idle_s=3600, pool_size=0)
         self._listener: socket.socket = listen_tcp("127.0.0.1", 0)
         self.url = url_of(self._listener)
         self._ready = threading.Event()

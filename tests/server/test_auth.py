@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Server, StateDirs
 from tests.server.client import Api, started
-from tests.server.tenants import TwoTenants
+from tests.server.tenants import KEYS, TwoTenants
 
 TARGETS = [
     "/api/tidepool",
@@ -100,7 +100,7 @@ def two(state_dirs: StateDirs) -> Iterator[TwoTenants]:
 
 @pytest.mark.needs("user_namespace", "overlayfs")
 def test_another_tenants_sandbox_does_not_exist(two: TwoTenants) -> None:
-    one, other = (Api(two.url, key) for key in two.keys)
+    one, other = (Api(two.url, key) for key in KEYS)
     made = one.call("POST", "/sandbox", {"name": "mine", "networkBlockAll": True})
     assert made.status == 200, made.body
     number = made.json["id"]

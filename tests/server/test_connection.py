@@ -1,6 +1,8 @@
 """One write for one answer, and requests that are cut, slow or no HTTP: what a socket can do to the server."""
 
 import asyncio
+import http.client
+import io
 import json
 import socket
 import struct
@@ -65,18 +67,20 @@ def ask(server: Server, target: str = "/api/sandbox") -> bytes:
 
 
 def read_answer(connection: socket.socket) -> tuple[int, bytes]:
-    """Status and body of one answer that has a length."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += connection.recv(65536) or pytest.fail("the connection was closed")
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = next(
-        int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
-    )
-    while len(body) < length:
-        body += connection.recv(65536) or pytest.fail("the connection was closed")
-    assert len(body) == length
-    return int(head.split()[1]), body
+    """Status and body of the next answer, which has a length; not a byte more is taken."""
+    with http.client.HTTPResponse(_Unbuffered(connection)) as answer:  # type: ignore[arg-type]
+        answer.begin()
+        return answer.status, answer.read()
+
+
+class _Unbuffered:
+    """A socket as `HTTPResponse` wants it, which reads nothing ahead."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def makefile(self, mode: str) -> io.RawIOBase:
+        return self._connection.makefile(mode, buffering=0)
 
 
 def segments(connection: socket.socket) -> int:

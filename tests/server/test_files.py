@@ -270,7 +270,8 @@ def test_permissions(box: Box) -> None:
     assert box.toolbox.call("POST", "/files/permissions", path="f", mode="600").status == 200
     assert box.toolbox.call("GET", "/files/info", path="f").json["permissions"] == "0600"
     assert box.toolbox.call("POST", "/files/permissions", path="f", owner="root").status in (400, 403)
-    assert box.toolbox.call("POST", "/files/permissions", path="f", owner="nobody-of-this-name").status == 400
+    for owner in ("nobody-of-this-name", "²", "-1", "9" * 30, "9" * 5000):
+        assert box.toolbox.call("POST", "/files/permissions", path="f", owner=owner).status == 400
     assert box.toolbox.call("POST", "/files/permissions", path="none", mode="600").status == 404
 
 

@@ -81,31 +81,32 @@ def is_sound(answer: Answer) -> bool:
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
         b"{",
         b"null",
         b"[]",
         b'"text"',
         b"nonsense",
         b"\xff\xfe",
-        b'{"command": "\\ud800"}',
-        b'{"command": "a\xff"}',
-        b'{"timeout": 1e999}',
+        b'{"timeout": 1e999, "labels": 1, "paths": 1, "env": 1}',
         b"[" * 100000,
         b'{"command":' * 50000,
-        b'{"paths": [1]}',
-        b'{"command": "true", "command": 3}',
     ],
 )
 def test_bodies_that_are_no_request(api: Api, box: Box, body: bytes) -> None:
     for path in BODIES:
         answer = box.toolbox.call("POST", path, body)
-        assert is_sound(answer), (path, answer)
-        if path != "/process/tests" or body:  # there an empty request is one
-            assert answer.status == 400, (path, answer)
-    if body:
-        assert api.call("POST", "/sandbox", body).status == 400
-        assert api.call("PUT", f"/sandbox/{box.id}/labels", body).status == 400
+        assert (answer.status, is_sound(answer)) == (400, True), (path, answer)
+    assert api.call("POST", "/sandbox", body).status == 400
+    assert api.call("PUT", f"/sandbox/{box.id}/labels", body).status == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", b'{"command": "\\ud800"}', b'{"command": "a\xff"}', b'{"command": "true", "command": 3}'],
+)
+def test_commands_that_are_none(box: Box, body: bytes) -> None:
+    for path in ("/process/execute", "/process/stream"):
+        assert box.toolbox.call("POST", path, body).status == 400
 
 
 def test_the_field_that_does_not_fit_is_named(api: Api, box: Box) -> None:
@@ -143,7 +144,7 @@ def test_any_json_to_create(api: Api, fields: dict[str, Any]) -> None:
     st.sampled_from(QUERIES),
     st.dictionaries(
         st.sampled_from(PARAMETERS),
-        st.text(max_size=12) | st.sampled_from(["..", ".", "-1", "0", "²", "a\0b"]),
+        st.text(max_size=12) | st.sampled_from(["..", ".", "-1", "0", "²", "9" * 30, "a\0b"]),
         max_size=4,
     ),
 )
@@ -180,4 +181,4 @@ def test_any_client_version(api: Api, value: str) -> None:
 
 def test_the_server_is_well_afterwards(api: Api, make_box: Callable[..., Box]) -> None:
     assert make_box().run("echo well")["result"] == "well\n"
-    assert api.call("GET", "/tidepool").json["sandboxes"] == 1
+    assert api.call("GET", "/tidepool").json["sandboxes"] == 1, "an earlier test of this file has left one"

@@ -251,20 +251,24 @@ def _wait_for(box: Box, command: str, result: str) -> None:
         time.sleep(0.02)
 
 
+_SLEEP = "touch begun; sleep 1000"
+_CODE = "import subprocess; open('begun', 'w'); subprocess.run(['sleep', '1000'])"
+
+
 @pytest.mark.parametrize(
     ("path", "fields"),
     [
-        ("/process/execute", {"command": "touch begun; sleep 1000"}),
-        ("/process/code-run", {"code": "import time; open('begun', 'w'); time.sleep(1000)"}),
-        ("/process/stream", {"command": "touch begun; sleep 1000"}),
-        ("/process/stream", {"command": "touch begun; while :; do echo x; done"}),
+        ("/process/execute", {"command": _SLEEP}),
+        ("/process/code-run", {"code": _CODE}),
+        ("/process/stream", {"command": _SLEEP}),
+        ("/process/stream", {"command": "sleep 1000 & touch begun; while :; do echo x; done"}),
     ],
 )
 def test_a_run_ends_with_the_client_that_waits_for_it(box: Box, path: str, fields: dict[str, Any]) -> None:
-    count = "ls /proc | grep -c '^[0-9]*$'"
-    quiet = box.run(count)["result"]
-    connection = _begun(box, path, fields)
-    _wait_for(box, "ls", "begun\n")
-    assert box.run(count)["result"] != quiet, "the control: it runs while the client is there"
-    connection.close()
-    _wait_for(box, count, quiet)
+    sleepers = "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -o '[s]leep 1000' | wc -l"
+    with _begun(box, path, fields):
+        _wait_for(box, "ls", "begun\n")
+        _wait_for(box, sleepers, "1\n")
+        time.sleep(0.2)
+        assert box.run(sleepers)["result"] == "1\n", "the control: it runs while the client is there"
+    _wait_for(box, sleepers, "0\n")

@@ -103,7 +103,7 @@ def test_a_socket_can_be_passed_in() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         number = listener.fileno()
         with started("--fd", str(number), "--pool", "0", pass_fds=(number,)) as server:
-            assert server.url == "http://127.0.0.1:{}/api".format(listener.getsockname()[1])
+            assert server.url == f"http://127.0.0.1:{listener.getsockname()[1]}/api"
             api = Api(server.url, "key")
             assert api.call("GET", "/sandbox").status == 200
             api.close()

@@ -30,7 +30,6 @@ INTERPRETERS = {
     ".js": ("node",),
     ".cjs": ("node",),
     ".mjs": ("node",),
-    ".ts": ("node", "--experimental-strip-types"),
 }
 """What runs a file, by its suffix."""
 MAKER_LABEL = "tidepool-run"
@@ -92,7 +91,7 @@ def run(
 ) -> int:
     """Run a program in a sandbox of its own.
 
-    The sandbox is deleted at the end. FILE ends in .py, .js, .mjs, .cjs or .ts; `-` is a Python program from stdin.
+    The sandbox is deleted at the end. FILE ends in .py, .js, .mjs or .cjs; `-` is a Python program from stdin.
     Options for the program itself stand behind `--`. Its stdin is that of this command, unless that is a terminal. Its
     exit code is this command's.
     """

@@ -5,6 +5,7 @@ Credentials are in the value: it never appears in argv, environ, logs or answers
 """
 
 import hashlib
+import importlib
 import re
 import shutil
 from base64 import b64encode
@@ -21,10 +22,12 @@ from tidepool.egress.destination import Url, parse_url
 def _pip_default() -> str:
     """pip's own default, asked of pip, as the one place where it is written down."""
     try:
-        from pip._internal.models.index import PyPI
+        models = importlib.import_module(
+            "pip._internal.models.index"
+        )  # not a dependency: a tool that may be there
     except ImportError:
         return ""
-    return str(PyPI.simple_url)
+    return str(models.PyPI.simple_url)
 
 
 def _npm_default() -> str:

@@ -74,6 +74,7 @@ class Parent:
         call = _CALLS[stage].format(control=theirs.fileno())
         start = _START.format(root=str(root), call=call)
         self.python = python
+        self.root = root
         self._process = subprocess.Popen(
             [python, "-u", "-"],
             stdin=subprocess.PIPE,

@@ -36,7 +36,8 @@ PROGRAMS = {
     "not_in_sight": "import sys\nprint([n for n in ('noisy', 'package', 'user', 'finder') if n in sys.modules])\n",
     "noisy": "print('before')\nimport noisy\nprint('after')\nimport noisy\n",
     "keeper": "import io, sys\nimport keeper\nkeeper.say()\n",
-    "setter": "import os\nprint('SETTER' in os.environ)\nimport setter\nprint(os.environ['SETTER'], os.environ['SETTER_TOO'])\n",
+    "setter": "import os\nprint('SETTER' in os.environ)\nimport setter\nprint(os.environ['SETTER'])\n"
+    "print(os.environ['SETTER_TOO'])\n",
     "finder": "import sys\nprint(len(sys.meta_path))\ntry:\n    import found\nexcept ImportError as e:\n    print(e)\n"
     "import finder\nprint(len(sys.meta_path))\nimport found\nprint(found.by)\n",
     "failing": "import failing\n",
@@ -136,16 +137,12 @@ def test_packages_changed_since(start: Start, site: Path, work: Path) -> None:
     parent = start(["user"])
     user, root = 1000, 0
     assert parent.why_not_fork(parent.environment, work, user) == ""
-    before = (site / "user.py").stat()
     (site / "user.py").write_text(MODULES["user"] + "# edited in place\n")
     assert (
         parent.why_not_fork(parent.environment, work, root) == f"{site}/user.py has changed since the preload"
     )
     if os.getuid() != user:
         assert parent.why_not_fork(parent.environment, work, user) == ""
-    (site / "user.py").write_text(MODULES["user"])
-    os.utime(site / "user.py", ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert parent.why_not_fork(parent.environment, work, root) == ""
     (site / "installed_later.py").touch()
     assert parent.why_not_fork(parent.environment, work, user) == f"{site} has changed since the preload"
 

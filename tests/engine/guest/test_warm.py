@@ -8,12 +8,12 @@ STATE = warm.Warm(
     environment={"PATH": "/bin", "LANG": "C.UTF-8", "HOME": "/home/a"},
     variables=frozenset({"LIB_MODE", "HOME"}),
     names=frozenset({"random", "numpy"}),
-    directories={"/lib": (1, 1, 1), "/lib/gone.zip": None},
-    files={"/lib/random.py": (2, 2, 2)},
+    directories={"/lib": (1, 1), "/lib/gone.zip": None},
+    files={"/lib/random.py": (2, 2)},
     owners=frozenset({0, 7}),
     user_site=".local/lib/python3.12/site-packages",
 )
-DISK: dict[str, warm.Stamp] = {"/lib": (1, 1, 1), "/lib/random.py": (2, 2, 2)}
+DISK: dict[str, warm.Stamp] = {"/lib": (1, 1), "/lib/random.py": (2, 2)}
 ENV = {"PATH": "/bin", "LANG": "C.UTF-8", "HOME": "/home/a"}
 
 
@@ -71,15 +71,15 @@ def test_names_in_the_work_directory(entry: str, shadows: bool) -> None:
 @pytest.mark.parametrize(
     ("uid", "disk", "reason"),
     [
-        (1000, {**DISK, "/lib": (9, 1, 1)}, "/lib has changed since the preload"),
-        (1000, {**DISK, "/lib/gone.zip": (1, 1, 1)}, "/lib/gone.zip has changed since the preload"),
+        (1000, {**DISK, "/lib": (9, 1)}, "/lib has changed since the preload"),
+        (1000, {**DISK, "/lib/gone.zip": (1, 1)}, "/lib/gone.zip has changed since the preload"),
         (1000, {}, "/lib has changed since the preload"),
-        (1000, {**DISK, "/lib/random.py": (2, 2, 9)}, ""),
-        (7, {**DISK, "/lib/random.py": (2, 2, 9)}, "/lib/random.py has changed since the preload"),
-        (0, {**DISK, "/lib/random.py": (2, 9, 2)}, "/lib/random.py has changed since the preload"),
+        (1000, {**DISK, "/lib/random.py": (2, 9)}, ""),
+        (7, {**DISK, "/lib/random.py": (2, 9)}, "/lib/random.py has changed since the preload"),
+        (0, {**DISK, "/lib/random.py": (9, 2)}, "/lib/random.py has changed since the preload"),
         (
             1000,
-            {**DISK, "/home/a/.local/lib/python3.12/site-packages": (1, 1, 1)},
+            {**DISK, "/home/a/.local/lib/python3.12/site-packages": (1, 1)},
             "the user has a site-packages directory of their own",
         ),
     ],

@@ -171,7 +171,7 @@ def _identity(name: str | None, table: str) -> int:
     """A number or a name of /etc/passwd or /etc/group inside, as an id; -1 for None."""
     if not name:
         return -1
-    if name.isdigit():
+    if name.isascii() and name.isdigit() and len(name) < 10:
         return int(name)
     with open(f"/etc/{table}", encoding="utf-8", errors="replace") as file:
         for line in file:

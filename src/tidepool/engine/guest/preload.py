@@ -1,7 +1,7 @@
 """Filling an interpreter with what programs import most, before sandboxes are forked from it.
 
 What is preloaded is shared memory, and costs each fork copies of page tables. Measured with Python 3.12 on the
-reference machine (nested VM, 2 cores): anonymous memory; p50 of fork, exit and wait; import time in a fresh interpreter.
+reference machine (nested VM, 2 cores): anonymous memory; p50 of fork, exit and wait; time of an import when fresh.
 
 | preloaded, added up                           | memory   | fork   | a program no longer pays                  |
 |-----------------------------------------------|----------|--------|-------------------------------------------|
@@ -35,8 +35,8 @@ def preload(modules: list[str], pytest: bool) -> dict[str, Any]:
     """Import the standard set and `modules` (top-level names), run pytest once if asked; then take it all out of sight.
 
     Before: `imports.RECORD.begin` when the interpreter started, and variables that keep libraries from starting threads
-    (OPENBLAS_NUM_THREADS=1 and its like). The answer: `loaded` (how many modules), `failed` (name to reason; such a module is left to
-    the program), `refused` (why nothing may be forked; empty if all is well), `seconds`.
+    (OPENBLAS_NUM_THREADS=1 and its like). The answer: `loaded` (how many modules), `failed` (name to reason; such a
+    module is left to the program), `refused` (why nothing may be forked; empty if all is well), `seconds`.
     """
     started = time.monotonic()
     failed: dict[str, str] = {}

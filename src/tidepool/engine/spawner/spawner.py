@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -137,10 +138,7 @@ class Spawner:
             lowers = self._trees.lowers(f"i/{number}-0", first_id, request.layers)
             mounts = (*self._trees.zygote_mounts(lowers), self._trees.devices())
             self._groups.add(f"z{number}", _ZYGOTE_LIMITS)
-
-            def attach(pid: int) -> None:
-                self._groups.attach(f"z{number}", pid)
-
+            attach = partial(self._groups.attach, f"z{number}")
             fd, control = birth.start(mounts, first_id, protocol.BLOCK, attach, self._start.debug)
         except OSError:
             self._trees.remove(f"i/{number}-0")

@@ -1,0 +1,122 @@
+"""Traces to a library in one run: validated tools, the same bytes for the same seed, nothing without a sandbox."""
+
+import importlib
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from daytona_sdk import Daytona, DaytonaConfig
+from sea.box import Box, NoSandbox
+from sea.evolve import evolve, split
+from sea.ingest import BadInput
+from sea.library import Library
+from sea.trace import Trace
+from tests.sea.conftest import EXAMPLES
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def dead_box() -> Box:
+    """A box whose server is not there."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    return Box(Daytona(DaytonaConfig(api_key="none", api_url=f"http://127.0.0.1:{port}/api")))
+
+
+def test_examples_become_tools_that_passed_every_gate(evolved):
+    funnel, library = evolved
+    assert not funnel.intake.skipped
+    assert library.names() == sorted(candidate.spec.name for candidate, _ in funnel.admitted)
+    assert library.names()
+    for name in library.names():
+        evidence = library.evidence(name)
+        assert len(evidence["gates"]) == 6
+        assert all(gate["passed"] for gate in evidence["gates"])
+        assert evidence["support"] == len(evidence["tasks"]) >= 3
+        assert evidence["held_out_tasks"]
+        assert not set(evidence["held_out_tasks"]) & set(evidence["tasks"])
+
+
+def test_the_same_seed_gives_the_same_bytes(evolved, box, tmp_path):
+    again = Library(tmp_path / "tools")
+    evolve([EXAMPLES], again, box=box)
+    assert contents(again.directory) == contents(evolved[1].directory)
+
+
+def test_tools_are_imported_as_they_lie(evolved):
+    library = evolved[1]
+    parent = str(library.directory.parent)
+    sys.path.insert(0, parent)
+    try:
+        package = importlib.import_module(library.directory.name)
+    finally:
+        sys.path.remove(parent)
+    for name in library.names():
+        tool = getattr(package, name)
+        spec = json.loads((library.directory / name / "spec.json").read_text())
+        assert list(tool.__annotations__) == [*(p["name"] for p in spec["input_parameters"]), "return"]
+        assert "Args:" in tool.__doc__
+
+
+def test_no_sandbox_no_library(dead_box, tmp_path):
+    with pytest.raises(NoSandbox, match="nothing was run"):
+        evolve([EXAMPLES], Library(tmp_path / "tools"), box=dead_box)
+    assert not (tmp_path / "tools").exists()
+
+
+def test_no_sandbox_leaves_an_old_library_alone(evolved, dead_box):
+    before = contents(evolved[1].directory)
+    with pytest.raises(NoSandbox):
+        evolve([EXAMPLES], evolved[1], box=dead_box)
+    assert contents(evolved[1].directory) == before
+
+
+def test_thirty_traces_of_one_task_become_nothing(box, tmp_path):
+    lines = [
+        json.dumps({"task": "one", "id": str(n), "code": f"p = {n}\nprint(p * p + 7 * p - 2)", "output": str(n)})
+        for n in range(30)
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    funnel = evolve([tmp_path / "t.jsonl"], Library(tmp_path / "tools"), box=box)
+    assert (len(funnel.intake.traces), funnel.patterns, funnel.admitted) == (30, [], [])
+
+
+@pytest.mark.parametrize(("wrong", "admitted"), [(0, True), (1, False)])
+def test_one_program_that_gives_something_else_turns_a_tool_away(box, tmp_path, wrong, admitted):
+    """The control differs from the attack in one recorded value."""
+    lines = []
+    for n in range(24):
+        code = f"p = {n}\nq = {n * 3 + 1}\nprint((p * q - 5) * (p + 7) // (q + 2))"
+        right = (n * (n * 3 + 1) - 5) * (n + 7) // (n * 3 + 3)
+        given = right + (wrong if n % 8 == 0 else 0)
+        lines.append(json.dumps({"task": f"task {n}", "code": code, "output": str(given)}))
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    funnel = evolve([tmp_path / "t.jsonl"], Library(tmp_path / "tools"), box=box)
+    assert bool(funnel.admitted) is admitted
+    if not admitted:
+        assert any("recorded is" in candidate.reason for candidate, _ in funnel.candidates)
+
+
+def test_a_missing_file_changes_nothing(box, tmp_path):
+    with pytest.raises(BadInput, match="no such file"):
+        evolve([tmp_path / "nowhere.jsonl"], Library(tmp_path / "tools"), box=box)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_task_is_on_one_side_only():
+    traces = [Trace(str(n), f"task-{n % 40}", "f:1", ()) for n in range(200)]
+    train, held_out = split(traces, 7)
+    assert not {t.task_id for t in train} & {t.task_id for t in held_out}
+    assert len(train) + len(held_out) == 200
+    assert split(traces, 7) == (train, held_out)
+    assert split(traces, 8) != (train, held_out)
