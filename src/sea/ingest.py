@@ -32,13 +32,14 @@ def read_traces(paths: Iterable[str | Path], limit: int | None = None) -> Intake
     intake = Intake()
     for path in _files(paths):
         intake.files += 1
-        before = len(intake.traces)
+        before, skipped = len(intake.traces), len(intake.skipped)
         for where, record in _records(path, intake):
             if limit is not None and len(intake.traces) >= limit:
                 return intake
             _take(where, record, intake)
-        if len(intake.traces) == before and not intake.skipped:
-            raise BadInput(f"{path}: no trace found; expected JSON lines or a JSON object with traces")
+        if len(intake.traces) == before:
+            why = intake.skipped[skipped] if len(intake.skipped) > skipped else "it is empty"
+            raise BadInput(f"{path}: no trace could be read: {why}")
     return intake
 
 

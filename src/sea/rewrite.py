@@ -25,7 +25,7 @@ def rewrite(source: Source, tools: dict[str, tuple[str, Pattern]]) -> Rewritten 
     found: list[tuple[int, Region, str]] = []
     for region in regions(source.program):
         named = tools.get(region.key)
-        if named is not None and fits(named[1], region):
+        if named is not None and fits(named[1], region) and not _is_taken(source, named[0], region):
             saving = region.size - named[1].call_cost(region)
             if saving > 0:
                 found.append((saving, region, named[0]))
@@ -42,6 +42,14 @@ def rewrite(source: Source, tools: dict[str, tuple[str, Pattern]]) -> Rewritten 
     except ValueError:
         return None  # a call inside an f-string whose quotes this Python cannot nest
     return Rewritten(text, tuple(sorted({name for _, name in taken})))
+
+
+def _is_taken(source: Source, name: str, region: Region) -> bool:
+    """Whether the program has the tool's name for something else; a helper of that name goes with its calls."""
+    if region.kind == "function" and getattr(region.nodes[0], "name", "") == name:
+        return False
+    program = source.program
+    return name in program.uses or name in program.helpers or name in program.fixed
 
 
 class _Replace:

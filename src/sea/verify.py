@@ -28,7 +28,19 @@ ALLOWED_IMPORTS = frozenset(
         "decimal",
         "fractions",
     }
-    | {"string", "textwrap", "random", "operator", "calendar", "bisect", "heapq", "numpy", "sympy", "typing"}
+    | {
+        "string",
+        "textwrap",
+        "unicodedata",
+        "random",
+        "operator",
+        "calendar",
+        "bisect",
+        "heapq",
+        "numpy",
+        "sympy",
+        "typing",
+    }
 )
 _BANNED_NAMES = frozenset(
     {

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Server
-from tests.sea.conftest import EXAMPLES
 
 pytestmark = pytest.mark.timeout(300)
 SEA = str(Path(sys.executable).with_name("sea"))
@@ -20,9 +19,9 @@ def sea(*arguments: object, env: dict[str, str] | None = None) -> subprocess.Com
     )
 
 
-def test_evolve_list_show_and_test(server: Server, tmp_path):
+def test_evolve_list_show_and_test(server: Server, traces: Path, tmp_path: Path):
     tools = tmp_path / "tools"
-    made = sea("evolve", EXAMPLES / "dates.jsonl", EXAMPLES, "--library", tools, env=server.environment)
+    made = sea("evolve", traces, "--library", tools, env=server.environment)
     assert made.returncode == 0, made.stderr
     listed = sea("list", tools).stdout.splitlines()
     assert f"admitted  {len(listed)}" in made.stdout
@@ -44,9 +43,9 @@ def test_a_missing_file_is_one_sentence(tmp_path):
     assert not (tmp_path / "tools").exists()
 
 
-def test_no_server_is_one_sentence_and_nothing_is_written(tmp_path):
+def test_no_server_is_one_sentence_and_nothing_is_written(traces, tmp_path):
     dead = os.environ | {"DAYTONA_API_URL": "http://127.0.0.1:1/api", "DAYTONA_API_KEY": "none"}
-    ended = sea("evolve", EXAMPLES, "--library", tmp_path / "tools", env=dead)
+    ended = sea("evolve", traces, "--library", tmp_path / "tools", env=dead)
     assert ended.returncode == 1
     assert "Error: no sandbox could be made, so nothing was run: " in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -15,7 +15,7 @@ from sea.evolve import evolve, split
 from sea.ingest import BadInput
 from sea.library import Library
 from sea.trace import Trace
-from tests.sea.conftest import EXAMPLES
+from tests.sea.conftest import EXAMPLES, records
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -33,7 +33,7 @@ def dead_box() -> Box:
     return Box(Daytona(DaytonaConfig(api_key="none", api_url=f"http://127.0.0.1:{port}/api")))
 
 
-def test_examples_become_tools_that_passed_every_gate(evolved):
+def test_traces_become_tools_that_passed_every_gate(evolved):
     funnel, library = evolved
     assert not funnel.intake.skipped
     assert library.names() == sorted(candidate.spec.name for candidate, _ in funnel.admitted)
@@ -47,10 +47,17 @@ def test_examples_become_tools_that_passed_every_gate(evolved):
         assert not set(evidence["held_out_tasks"]) & set(evidence["tasks"])
 
 
-def test_the_same_seed_gives_the_same_bytes(evolved, box, tmp_path):
+def test_the_same_seed_gives_the_same_bytes(evolved, box, traces, tmp_path):
     again = Library(tmp_path / "tools")
-    evolve([EXAMPLES], again, box=box)
+    evolve([traces], again, box=box)
     assert contents(again.directory) == contents(evolved[1].directory)
+
+
+@pytest.mark.slow
+def test_the_shipped_examples_become_tools(box, tmp_path):
+    funnel = evolve([EXAMPLES], Library(tmp_path / "tools"), box=box)
+    assert not funnel.intake.skipped
+    assert funnel.admitted
 
 
 def test_tools_are_imported_as_they_lie(evolved):
@@ -68,22 +75,24 @@ def test_tools_are_imported_as_they_lie(evolved):
         assert "Args:" in tool.__doc__
 
 
-def test_no_sandbox_no_library(dead_box, tmp_path):
+def test_no_sandbox_no_library(dead_box, traces, tmp_path):
     with pytest.raises(NoSandbox, match="nothing was run"):
-        evolve([EXAMPLES], Library(tmp_path / "tools"), box=dead_box)
+        evolve([traces], Library(tmp_path / "tools"), box=dead_box)
     assert not (tmp_path / "tools").exists()
 
 
-def test_no_sandbox_leaves_an_old_library_alone(evolved, dead_box):
+def test_no_sandbox_leaves_an_old_library_alone(evolved, dead_box, traces):
     before = contents(evolved[1].directory)
     with pytest.raises(NoSandbox):
-        evolve([EXAMPLES], evolved[1], box=dead_box)
+        evolve([traces], evolved[1], box=dead_box)
     assert contents(evolved[1].directory) == before
 
 
 def test_thirty_traces_of_one_task_become_nothing(box, tmp_path):
     lines = [
-        json.dumps({"task": "one", "id": str(n), "code": f"p = {n}\nprint(p * p + 7 * p - 2)", "output": str(n)})
+        json.dumps(
+            {"task": "one", "id": str(n), "code": f"p = {n}\nprint(p * p + 7 * p - 2)", "output": str(n)}
+        )
         for n in range(30)
     ]
     (tmp_path / "t.jsonl").write_text("\n".join(lines))
@@ -95,11 +104,9 @@ def test_thirty_traces_of_one_task_become_nothing(box, tmp_path):
 def test_one_program_that_gives_something_else_turns_a_tool_away(box, tmp_path, wrong, admitted):
     """The control differs from the attack in one recorded value."""
     lines = []
-    for n in range(24):
-        code = f"p = {n}\nq = {n * 3 + 1}\nprint((p * q - 5) * (p + 7) // (q + 2))"
-        right = (n * (n * 3 + 1) - 5) * (n + 7) // (n * 3 + 3)
-        given = right + (wrong if n % 8 == 0 else 0)
-        lines.append(json.dumps({"task": f"task {n}", "code": code, "output": str(given)}))
+    for n, record in enumerate(records()[:24]):
+        given = int(record["output"]) + (wrong if n % 8 == 0 else 0)
+        lines.append(json.dumps(record | {"output": str(given)}))
     (tmp_path / "t.jsonl").write_text("\n".join(lines))
     funnel = evolve([tmp_path / "t.jsonl"], Library(tmp_path / "tools"), box=box)
     assert bool(funnel.admitted) is admitted

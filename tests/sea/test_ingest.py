@@ -82,9 +82,15 @@ def test_what_cannot_be_read_at_all_is_one_sentence(tmp_path):
         tmp_path / "void": "holds no .json",
         broken: "cannot be read",
         binary: "cannot be read",
-        written(tmp_path / "empty.jsonl", ""): "no trace found",
+        written(tmp_path / "empty.jsonl", ""): "no trace could be read",
     }
     for path, why in table.items():
         with pytest.raises(BadInput, match=why) as caught:
             read_traces([path])
         assert str(path) in str(caught.value)
+
+
+def test_a_file_of_which_nothing_can_be_read_is_an_error_with_its_line(tmp_path: Path) -> None:
+    path = written(tmp_path / "bad.jsonl", '{"code":\n "x = 1"\n')
+    with pytest.raises(BadInput, match=r"bad\.jsonl: not JSON: .*line 2"):
+        read_traces([path])

@@ -1,5 +1,7 @@
 """Support is counted over distinct tasks; constants stay; what does not pay is not chosen."""
 
+from itertools import pairwise
+
 import pytest
 
 from sea import patterns
@@ -55,7 +57,7 @@ def test_chosen_places_never_overlap_and_pay():
             spans.setdefault(id(place.source), []).append(place.region.span)
     for taken in spans.values():
         ordered = sorted(taken)
-        assert all(a[1] < b[0] for a, b in zip(ordered, ordered[1:], strict=False))
+        assert all(a[1] < b[0] for a, b in pairwise(ordered))
 
 
 def test_three_short_places_do_not_pay():

@@ -52,7 +52,9 @@ def test_what_acts_or_needs_the_program_is_never_inside(code):
 
 def test_a_window_that_assigns_on_some_paths_only_is_none():
     code = "if p:\n    y = p * 3 + q\nelse:\n    z = 1\nans = y + p * q"
-    assert all(region.nodes[0].__class__.__name__ != "If" or "y" not in region.outputs for region in found(code))
+    assert all(
+        region.nodes[0].__class__.__name__ != "If" or "y" not in region.outputs for region in found(code)
+    )
 
 
 def test_inputs_are_what_is_read_before_it_is_assigned():

@@ -63,7 +63,9 @@ def test_process_limit_stops_spawning(host: EngineThread, make_box: Callable[...
     assert int(result.stdout.split()[-1]) < 64
 
 
-def test_control_process_limit_is_what_stopped_it(host: EngineThread, make_box: Callable[..., Sandbox]) -> None:
+def test_control_process_limit_is_what_stopped_it(
+    host: EngineThread, make_box: Callable[..., Sandbox]
+) -> None:
     result = host.python(make_box(pids=512), SPAWN.format(count=200))
     assert result.stdout == b"200\n"
 

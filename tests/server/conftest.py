@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Server
+from tests.conftest import Server, StateDirs
 from tests.server.client import Api
+from tests.server.tenants import TwoTenants
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,11 @@ def make_box(api: Api) -> Iterator[Callable[..., Box]]:
 def box(make_box: Callable[..., Box]) -> Box:
     """A fresh sandbox."""
     return make_box()
+
+
+@pytest.fixture(scope="session")
+def two(state_dirs: StateDirs) -> Iterator[TwoTenants]:
+    """A server with two keys in this process."""
+    found = TwoTenants(state_dirs.state, state_dirs.runtime)
+    yield found
+    found.close()

@@ -1,42 +1,55 @@
-"""A server in this process with two keys: what a tenant can see of another cannot be asked of a server with one."""
+"""A server in this process with two keys and an engine that can be reached: what no server of one's own can show.
+
+It is the same application over a real socket; only root is kept, for it is this process's.
+"""
 
 import asyncio
 import socket
 import threading
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 from tidepool.engine import Engine, EngineConfig
 from tidepool.server.config import ServerConfig
 from tidepool.server.listening import HttpServer, listen_tcp, url_of
 
+T = TypeVar("T")
 KEYS = {"key-of-one": "one", "key-of-two": "two"}
 
 
 class TwoTenants:
-    """Engine and server on a loop of their own; root is kept, for it is this process's."""
+    """Engine and server on a loop of their own."""
+
+    engine: Engine
+    _server: HttpServer
+    _loop: asyncio.AbstractEventLoop
 
     def __init__(self, state_dir: Path, runtime_dir: Path) -> None:
-        self._config = ServerConfig(state_dir, runtime_dir, KEYS, idle_s=3600, pool_size=0)
+        self._config = ServerConfig(state_dir, runtime_dir, KEYS, pool_size=0)
         self._listener: socket.socket = listen_tcp("127.0.0.1", 0)
         self.url = url_of(self._listener)
         self._ready = threading.Event()
-        self._server: HttpServer | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()
         assert self._ready.wait(30), "the server did not start"
 
     async def _serve(self) -> None:
         config = EngineConfig(self._config.state_dir, self._config.runtime_dir, 0, drop_root=False)
-        engine = await Engine.start(config)
+        self._loop = asyncio.get_running_loop()
+        self.engine = await Engine.start(config)
         try:
-            self._server = HttpServer(engine, self._config, self._ready.set)
+            self._server = HttpServer(self.engine, self._config, self._ready.set)
             await self._server.serve(sockets=[self._listener])
         finally:
-            await engine.close()
+            await self.engine.close()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the server's loop and wait for it."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(40)
 
     def close(self) -> None:
         """End it and wait."""
-        assert self._server is not None
         self._server.stop()
         self._thread.join(30)
         assert not self._thread.is_alive()

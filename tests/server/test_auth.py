@@ -4,12 +4,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Server, StateDirs
+from tests.conftest import Server
 from tests.server.client import Api, started
 from tests.server.tenants import KEYS, TwoTenants
 
@@ -90,14 +89,6 @@ def test_pages_of_other_origins_are_refused_even_with_the_key(api: Api, origin: 
 # Tenants
 
 
-@pytest.fixture(scope="module")
-def two(state_dirs: StateDirs) -> Iterator[TwoTenants]:
-    """One server, two keys."""
-    found = TwoTenants(state_dirs.state, state_dirs.runtime)
-    yield found
-    found.close()
-
-
 @pytest.mark.needs("user_namespace", "overlayfs")
 def test_another_tenants_sandbox_does_not_exist(two: TwoTenants) -> None:
     one, other = (Api(two.url, key) for key in KEYS)
@@ -106,7 +97,7 @@ def test_another_tenants_sandbox_does_not_exist(two: TwoTenants) -> None:
     number = made.json["id"]
     try:
         for ref in (number, "mine"):
-            for method, target, body in [
+            calls: list[tuple[str, str, object]] = [
                 ("GET", f"/api/sandbox/{ref}", None),
                 ("DELETE", f"/api/sandbox/{ref}", None),
                 ("PUT", f"/api/sandbox/{ref}/labels", {"labels": {}}),
@@ -114,7 +105,8 @@ def test_another_tenants_sandbox_does_not_exist(two: TwoTenants) -> None:
                 ("POST", f"/toolbox/{ref}/process/execute", {"command": "true"}),
                 ("GET", f"/toolbox/{ref}/files?path=.", None),
                 ("POST", f"/api/toolbox/{ref}/toolbox/files/bulk-download", {"paths": ["x"]}),
-            ]:
+            ]
+            for method, target, body in calls:
                 theirs = other.at("").call(method, target, body)
                 nobodys = other.at("").call(method, target.replace(ref, "nobody-of-this-name"), body)
                 assert theirs.status == nobodys.status == 404, target

@@ -6,7 +6,7 @@ import io
 import json
 import socket
 import struct
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -79,7 +79,7 @@ class _Unbuffered:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
 
-    def makefile(self, mode: str) -> io.RawIOBase:
+    def makefile(self, mode: Literal["rb"]) -> io.RawIOBase:
         return self._connection.makefile(mode, buffering=0)
 
 

@@ -58,7 +58,7 @@ def project_files() -> Iterator[Path]:
 
 def forbidden() -> re.Pattern[str]:
     """Words that tie a file to the machine it was written on; put together here so that this file has none of them."""
-    places = [str(ROOT), "(?<!\\w)/" + "root" + "/", "\\.py" + "env/"]
+    places = [re.escape(f"{ROOT}/"), "(?<!\\w)/" + "root" + "/", "\\.py" + "env/"]
     hosts = ["py" + "pi\\.org", "python" + "hosted", "registry\\.npm" + "js", "deb\\.debi" + "an\\.org"]
     return re.compile("|".join([*places, *hosts]))
 

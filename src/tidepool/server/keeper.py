@@ -65,15 +65,12 @@ class Keeper:
         """Until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
-            await self._delete_what_is_over(datetime.now(UTC))
+            await self.tidy(datetime.now(UTC))
             if self._idle_s is not None and self._is_idle(self._idle_s):
                 self._stop()
 
-    def _is_idle(self, idle_s: float) -> bool:
-        quiet = time.monotonic() - self._quiet_since > idle_s
-        return quiet and not self._requests and not self._engine.alive
-
-    async def _delete_what_is_over(self, now: datetime) -> None:
+    async def tidy(self, now: datetime) -> None:
+        """Delete the sandboxes whose time is over at this moment."""
         for sandbox, terms in list(self._watched.values()):
             idle_s = (now - sandbox.last_activity_at).total_seconds()
             age_s = (now - sandbox.created_at).total_seconds()
@@ -84,3 +81,7 @@ class Keeper:
                     await self._engine.delete(sandbox)
                 except TidepoolError:  # the next tick tries again
                     log.exception("sandbox %s, whose time is over, could not be deleted", sandbox.id)
+
+    def _is_idle(self, idle_s: float) -> bool:
+        quiet = time.monotonic() - self._quiet_since > idle_s
+        return quiet and not self._requests and not self._engine.alive

@@ -26,6 +26,9 @@ MODULES = {
     "package/__init__": "",
     "package/sub": "X = 1\n",
     "user": "from package import sub\nimport package.sub as again\n",
+    "native": "import ctypes\nload = ctypes.pythonapi.PyImport_ImportModuleLevelObject\n"
+    "load.restype, load.argtypes = ctypes.py_object, [ctypes.py_object] * 4 + [ctypes.c_int]\n"
+    "load('package.sub', {}, {}, ('X',), 0)\n",
     "replaced": "import sys, types\nsys.modules[__name__] = types.SimpleNamespace(x=1)\n",
     "handmade": "import sys, types\nsys.modules['handmade.part'] = types.ModuleType('handmade.part')\n",
     "seeded": "import random, tempfile\nV = random.random()\nN = next(tempfile._get_candidate_names())\n",
@@ -44,6 +47,7 @@ PROGRAMS = {
     "leaving": "import leaving\n",
     "attribute": "import package\nprint(hasattr(package, 'sub'))\nimport package.sub\nprint(package.sub.X)\n",
     "brought": "import user, sys\nprint(sorted(n for n in sys.modules if n.startswith('package')), user.again.X)\n",
+    "brought_by_c_code": "import native, sys\nprint('package.sub' in sys.modules)\n",
     "replaced": "import replaced\nprint(replaced)\n",
     "handmade": "import handmade, sys\nprint('handmade.part' in sys.modules)\n",
     "shadowed": "open('user.py', 'w').write('print(1)\\n')\nimport user\n",
@@ -53,7 +57,7 @@ PROGRAMS = {
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of installed packages."""
     place = tmp_path_factory.mktemp("site")
     (place / "package").mkdir()

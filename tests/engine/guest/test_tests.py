@@ -118,6 +118,7 @@ def test_outcomes(parent: forking.Parent, work: Path, name: str) -> None:
     forked = parent.run_tests([], work, parent.environment)
     report = _read(forked)
     assert (_outcomes(report), forked.status, report.success) == (outcomes, status, success)
+    assert report.complete == (name not in ("interrupted", "told_to_stop"))
     executed = _read(_execute(parent, [], work))
     assert _outcomes(executed) == outcomes
     assert [case.message for case in report.cases] == [case.message for case in executed.cases]

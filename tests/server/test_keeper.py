@@ -1,0 +1,78 @@
+"""Sandboxes nobody looks after, on a real engine with the clock told: which are deleted when, and which never."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.server.tenants import TwoTenants
+from tidepool.engine import Command, Sandbox, SandboxSpec, State
+from tidepool.server.keeper import Keeper, Terms
+
+pytestmark = pytest.mark.needs("user_namespace", "overlayfs")
+Make = Callable[[Terms], Sandbox]
+
+
+@pytest.fixture
+def keeper(two: TwoTenants) -> Keeper:
+    """One that nobody runs: the tests say what time it is."""
+    return Keeper(two.engine, None, lambda: None)
+
+
+@pytest.fixture
+def make(two: TwoTenants, keeper: Keeper) -> Iterator[Make]:
+    """Makes watched sandboxes."""
+    made: list[Sandbox] = []
+
+    def make(terms: Terms) -> Sandbox:
+        made.append(two.run(two.engine.create(SandboxSpec())))
+        keeper.watch(made[-1], terms)
+        return made[-1]
+
+    yield make
+    for sandbox in made:
+        two.run(two.engine.delete(sandbox))
+
+
+def later(minutes: float) -> datetime:
+    return datetime.now(UTC) + timedelta(minutes=minutes)
+
+
+def test_each_is_deleted_when_its_own_time_is_over(two: TwoTenants, keeper: Keeper, make: Make) -> None:
+    idle, old, kept = make(Terms(10, None)), make(Terms(None, 30)), make(Terms())
+    two.run(keeper.tidy(later(9)))
+    assert [box.state for box in (idle, old, kept)] == [State.STARTED] * 3
+    two.run(keeper.tidy(later(11)))
+    assert [box.state for box in (idle, old, kept)] == [State.DESTROYED, State.STARTED, State.STARTED]
+    two.run(keeper.tidy(later(31)))
+    assert [box.state for box in (old, kept)] == [State.DESTROYED, State.STARTED]
+    two.run(keeper.tidy(later(1e6)))
+    assert kept.state is State.STARTED
+
+
+def test_activity_and_runs_under_way_keep_it(two: TwoTenants, keeper: Keeper, make: Make) -> None:
+    box = make(Terms(10, None))
+
+    async def tidy_during_a_run() -> None:
+        items = box.stream(Command(shell="echo begun; sleep 60"))
+        async for item in items:
+            assert item == ("stdout", b"begun\n")
+            break
+        await keeper.tidy(later(100))
+        await items.aclose()  # type: ignore[attr-defined]  # an async generator, typed as its interface
+
+    two.run(tidy_during_a_run())
+    assert box.state is State.STARTED
+    box.last_activity_at = later(95)
+    two.run(keeper.tidy(later(100)))
+    assert box.state is State.STARTED
+    two.run(keeper.tidy(later(106)))
+    assert box.state is State.DESTROYED
+
+
+def test_what_has_gone_is_forgotten(two: TwoTenants, keeper: Keeper, make: Make) -> None:
+    box = make(Terms(10, None))
+    assert keeper.terms_of(box) == Terms(10, None)
+    two.run(two.engine.delete(box))
+    two.run(keeper.tidy(later(0)))
+    assert keeper.terms_of(box) == Terms()
