@@ -92,5 +92,5 @@ def test_what_cannot_be_read_at_all_is_one_sentence(tmp_path):
 
 def test_a_file_of_which_nothing_can_be_read_is_an_error_with_its_line(tmp_path: Path) -> None:
     path = written(tmp_path / "bad.jsonl", '{"code":\n "x = 1"\n')
-    with pytest.raises(BadInput, match=r"bad\.jsonl: not JSON: .*line 2"):
+    with pytest.raises(BadInput, match=r"bad\.jsonl: not JSON: .*line 3"):
         read_traces([path])

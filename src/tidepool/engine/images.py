@@ -22,7 +22,7 @@ GUEST = "lib/tidepool/tidepool/engine/guest"
 """Where the guest's modules stand below /usr inside."""
 USER_ID = 1000
 _MULTIARCH = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_FORMAT = 3
+_FORMAT = 4
 """Part of the fingerprint: changes when what is generated changes."""
 
 _USERS = """root:x:0:0:root:/root:/bin/sh
@@ -163,6 +163,9 @@ def _write_usr_mask(mask: Path, prefix: Path) -> None:
     mask.mkdir()
     for path in _unreadable("/usr"):
         _whiteout(mask / os.path.relpath(path, "/usr"))
+    # Inside, pip may install: there is no distribution's package manager whose files it could disturb (PEP 668).
+    for marker in Path("/usr/lib").glob("python3*/EXTERNALLY-MANAGED"):
+        _whiteout(mask / os.path.relpath(marker, "/usr"))
     _opaque(mask / "local")
     guest = mask / GUEST
     guest.mkdir(parents=True)

@@ -46,7 +46,8 @@ def _add(tar: tarfile.TarFile, name: str, file: BinaryIO) -> None:
 
 def modules(prefix: str, wanted: "list[str]") -> "list[str]":
     """Top-level modules of the wanted distributions (normalised names), and pytest, that can be preloaded."""
-    paths = sysconfig.get_paths(vars={"base": prefix, "platbase": prefix})
+    # By name: a distribution's own default scheme puts packages elsewhere, the installer does not.
+    paths = sysconfig.get_paths("posix_prefix", vars={"base": prefix, "platbase": prefix})
     site = paths["purelib"]
     found = []
     for distribution in importlib.metadata.distributions(path=[site]):
