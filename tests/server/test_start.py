@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -185,12 +186,17 @@ def test_it_ends_when_idle_and_not_before() -> None:
 
 def test_a_request_under_way_is_work() -> None:
     with started(*FEW, "--idle", "0.5") as server:
-        api, number = create(server)
-        toolbox = api.at(f"/toolbox/{number}")
-        assert toolbox.call("POST", "/process/execute", {"command": "sleep 3"}).json["exitCode"] == 0
-        assert api.call("DELETE", f"/sandbox/{number}").status == 200
-        api.close()
-        assert server.wait()[0] == 0
+        where = urlsplit(server.url)
+        with socket.create_connection((where.hostname or "", where.port or 0), timeout=20) as connection:
+            head = "POST /api/sandbox HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer key\r\nContent-Length: 9\r\n\r\n"
+            connection.sendall(head.encode() + b"{")
+            time.sleep(2.5)
+            api = Api(server.url)
+            assert api.call("GET", "/health").status == 200, "it still listens"
+            api.close()
+            connection.sendall(b"nonsense")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 400")
+            assert server.wait()[0] == 0, "a connection on which nothing is asked is no work"
 
 
 def test_nobody_who_has_gone_keeps_it() -> None:

@@ -160,8 +160,8 @@ def _json_file(name: str, listing: Listing) -> dict[str, object]:
     entry = listing.entry
     optional: dict[str, object] = {
         "requires-python": entry.requires_python,
+        # Under this name only: pip before 23.1, such as Debian 12's, fails on hashes under the older one (PEP 714).
         "core-metadata": entry.metadata or None,
-        "dist-info-metadata": entry.metadata or None,
         "yanked": entry.yanked or None,
         "size": entry.size,
         "upload-time": entry.upload_time,

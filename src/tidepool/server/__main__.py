@@ -6,7 +6,6 @@ still write where the socket stands; a failure to start is one sentence on stder
 
 import argparse
 import asyncio
-import concurrent.futures.thread  # noqa: F401 (asyncio imports it late, when this process may not read it any more)
 import logging
 import signal
 import socket

@@ -86,7 +86,10 @@ class Server:
             signal.set_wakeup_fd(-1)
             for number in _RESTORED:
                 signal.signal(number, signal.SIG_DFL)
-            launch.start(plan, message, fds, self._control)
+            # A forked program is reached by leaving this stack, through the `finally` that closes `fds`.
+            passed = fds.copy()
+            fds.clear()
+            launch.start(plan, message, passed, self._control)
         self._runs[pid] = message["id"]
         self._kinds[message["id"]] = plan.basis
 

@@ -20,7 +20,8 @@ _START = (
     "import sys; sys.path.append('/usr/lib/tidepool'); "
     # Before anything else of ours: what is imported from here on can be taken out of sight again.
     "from tidepool.engine.guest import imports; imports.RECORD.begin(); "
-    "from tidepool.engine.guest.zygote import main; main()"
+    # On an empty stack, so that no frame of ours lies below a forked program.
+    "from tidepool.engine.guest import stage, zygote; stage.enter(zygote.main)"
 )
 ENVIRONMENT = {
     "PATH": "/home/daytona/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
