@@ -8,6 +8,12 @@ outrun it. The host watches from outside and kills the whole sandbox where this 
 import contextlib
 import os
 import signal
+import time
+
+_SETTLE_S = 1.2
+"""How long a busy tree may take to stop; the host waits longer than that before it kills the whole sandbox."""
+_PAUSE_S = 0.004
+_AT_REST = frozenset("TtZX")
 
 
 def kill(leader: int) -> int:
@@ -17,7 +23,7 @@ def kill(leader: int) -> int:
     stopped by its user before goes on too.
     """
     _send(-1, signal.SIGSTOP)
-    doomed = descendants(leader)
+    doomed = _settled(leader)
     for pid in doomed:
         _send(pid, signal.SIGKILL)
     _send(leader, signal.SIGKILL)
@@ -25,29 +31,49 @@ def kill(leader: int) -> int:
     return len(doomed) + 1
 
 
-def descendants(leader: int) -> set[int]:
-    """Pids of all processes below `leader` at this moment."""
-    children: dict[int, list[int]] = {}
+def _settled(leader: int) -> set[int]:
+    """The leader's descendants once all of them have really stopped.
+
+    A fork that was under way when the signal was sent still ends, and its child is in the tree only then: nobody is
+    missed once every process stands still and a further look finds nobody new.
+    """
+    until = time.monotonic() + _SETTLE_S
+    known: set[int] = set()
+    while True:
+        found = descendants(leader)
+        states = [_state_and_parent(str(leader))[0], *found.values()]
+        at_rest = all(state in _AT_REST for state in states)
+        if (at_rest and found.keys() == known) or time.monotonic() > until:
+            return known | found.keys()
+        known = set(found)
+        time.sleep(_PAUSE_S)
+
+
+def descendants(leader: int) -> dict[int, str]:
+    """Pids of all processes below `leader` at this moment, with their states as in proc_pid_stat(5)."""
+    children: dict[int, list[tuple[int, str]]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            children.setdefault(_parent(name), []).append(int(name))
-    found: set[int] = set()
+            state, parent = _state_and_parent(name)
+            children.setdefault(parent, []).append((int(name), state))
+    found: dict[int, str] = {}
     todo = [leader]
     while todo:
-        for child in children.get(todo.pop(), ()):
+        for child, state in children.get(todo.pop(), ()):
             if child not in found:
-                found.add(child)
+                found[child] = state
                 todo.append(child)
     return found
 
 
-def _parent(pid: str) -> int:
+def _state_and_parent(pid: str) -> tuple[str, int]:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The command's name may hold anything; the fields begin behind its last parenthesis.
-            return int(file.read().rpartition(b")")[2].split()[1])
+            fields = file.read().rpartition(b")")[2].split()
+            return fields[0].decode(), int(fields[1])
     except OSError:
-        return 0  # gone meanwhile
+        return "X", 0  # gone meanwhile
 
 
 def _send(pid: int, number: int) -> None:
