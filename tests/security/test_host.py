@@ -78,7 +78,8 @@ def test_control_a_plain_child_has_the_environment(monkeypatch: pytest.MonkeyPat
 def test_no_path_of_the_host_is_shown_in_mountinfo(host: EngineThread, box: Sandbox) -> None:
     table = host.shell(box, "cat /proc/self/mountinfo").stdout.decode()
     assert str(host.state_dir) not in table
-    assert sys.base_prefix not in table
+    if sys.base_prefix != "/usr":  # then it is a path that every sandbox has
+        assert sys.base_prefix not in table
     assert "/root" not in table
 
 
