@@ -48,6 +48,11 @@ class TwoTenants:
         """Run a coroutine on the server's loop and wait for it."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(40)
 
+    def accepted(self) -> list[socket.socket]:
+        """The server's ends of the connections that are open."""
+        open_ones = self._server.server_state.connections
+        return [connection.transport.get_extra_info("socket") for connection in open_ones]
+
     def close(self) -> None:
         """End it and wait."""
         self._server.stop()

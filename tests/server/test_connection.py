@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import Server
 from tests.server.client import Api
+from tests.server.tenants import TwoTenants
 from tidepool.server.connection import _OneWrite
 
 _DATA_SEGS_IN = 152
@@ -96,6 +97,15 @@ def test_an_answer_is_one_packet(server: Server, target: str) -> None:
             connection.sendall(ask(server, target))
             read_answer(connection)
             assert segments(connection) == expected
+
+
+@pytest.mark.needs("user_namespace", "overlayfs")
+def test_no_packet_waits_for_another(two: TwoTenants) -> None:
+    api = Api(two.url, "key-of-one")
+    assert api.call("GET", "/health").status == 200
+    found = [sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for sock in two.accepted()]
+    api.close()
+    assert found == [1]
 
 
 def test_requests_sent_ahead_are_answered_in_order(server: Server) -> None:

@@ -98,8 +98,11 @@ class Protocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]  # chosen at 
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
         sock = transport.get_extra_info("socket")
-        uid = peer_uid(sock) if sock.family == socket.AF_UNIX else None
-        self._connection = Connection(uid)
+        is_local = sock.family == socket.AF_UNIX
+        if not is_local:
+            # asyncio does it only where the listening socket names its protocol; 40 ms for a second write.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connection = Connection(peer_uid(sock) if is_local else None)
         self._out = _OneWrite(transport)
         self.app_state: dict[str, Any] = {**self.app_state, _KEY: self._connection}
         super().connection_made(self._out)

@@ -110,7 +110,10 @@ class Spawner:
     # requests
 
     def _on_engine(self) -> None:
-        data, ancillary, _, _ = self._engine.recvmsg(frames.MAX_FRAME, 64)
+        try:
+            data, ancillary, _, _ = self._engine.recvmsg(frames.MAX_FRAME, 64)
+        except ConnectionResetError:  # it has gone without reading what we had sent
+            data, ancillary = b"", []
         _close_passed(ancillary)
         if not data:
             self._running = False
@@ -384,5 +387,6 @@ def main(fd: int) -> None:
         probe.require(probe.features())
         Spawner(engine, start, numbers[0]).serve()
     except (OSError, HostUnsupported) as error:
-        engine.send(protocol.encode({"id": 0, "error": str(error)}))
+        with contextlib.suppress(BrokenPipeError):  # an engine that has gone need not be told
+            engine.send(protocol.encode({"id": 0, "error": str(error)}))
         sys.exit(70)
