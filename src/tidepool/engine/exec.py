@@ -103,6 +103,8 @@ class Run:
         self._feeder: asyncio.Task[None] | None = None
         self._refused: str | None = None
         self._timed_out = False
+        self.stuck = False
+        """Whether the tree could not be ended from inside, also where nobody waits for the outcome any more."""
         self._deliveries: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
 
     async def finish(self) -> Outcome:
@@ -212,6 +214,7 @@ class Run:
             async with asyncio.timeout(KILL_GRACE_S):
                 return await asyncio.shield(self._ended)
         except TimeoutError:
+            self.stuck = True
             return {"stuck": True}
         finally:
             self._channel.close_request(number)

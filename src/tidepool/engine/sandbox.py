@@ -170,11 +170,14 @@ class Sandbox:
         assert self._channel is not None
         self.touch()
         self.busy += 1
+        run = Run(self._channel, order, sink)
         try:
-            outcome = await self._judge(await Run(self._channel, order, sink).finish())
+            outcome = await self._judge(await run.finish())
         finally:
             self.busy -= 1
             self.touch()
+            if run.stuck and self.state is State.STARTED:  # whoever waited for it has gone meanwhile
+                await asyncio.shield(self._give_up_on_run())
         self._note(outcome.result)
         return outcome
 
@@ -183,7 +186,7 @@ class Sandbox:
         assert self._host is not None
         result = outcome.result
         if outcome.stuck:
-            await self._host.destroy("a run could not be ended at its deadline; the sandbox was killed")
+            await self._give_up_on_run()
             return outcome
         if result.verdict is Verdict.LOST:
             with contextlib.suppress(TimeoutError):
@@ -200,6 +203,10 @@ class Sandbox:
             self._oom_seen = kills
             return replace(outcome, result=replace(result, verdict=Verdict.OUT_OF_MEMORY))
         return outcome
+
+    async def _give_up_on_run(self) -> None:
+        assert self._host is not None
+        await self._host.destroy("a run could not be ended from inside; the sandbox was killed")
 
     def _note(self, result: ExecResult) -> None:
         self.log += result.output[-_LOG_BYTES:]

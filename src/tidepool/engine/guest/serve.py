@@ -52,8 +52,9 @@ class Server:
         message, fds = received
         try:
             self._dispatch(message, fds)
-        except OSError as error:
-            self._reply(message["id"], {"errno": error.errno or 0, "why": str(error)})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            # 22 is EINVAL: what a request may hold by mistake must not end every process of the sandbox.
+            self._reply(message["id"], {"errno": getattr(error, "errno", None) or 22, "why": str(error)})
         finally:
             frames.close_all(fds)
 
