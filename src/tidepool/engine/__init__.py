@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tidepool.engine.lifecycle import State
     from tidepool.engine.result import ExecResult, TestCase, TestReport, Verdict
     from tidepool.engine.sandbox import Sandbox
-    from tidepool.engine.spec import CodeRun, Command, Limits, SandboxSpec, TestRun
+    from tidepool.engine.spec import CodeRun, Command, Limits, SandboxSpec, TestRun, Volume
 
 _ROOMS = {
     "engine": ("Engine", "EngineConfig", "drop_privileges"),
@@ -21,7 +21,7 @@ _ROOMS = {
     "lifecycle": ("State",),
     "result": ("ExecResult", "TestCase", "TestReport", "Verdict"),
     "sandbox": ("Sandbox",),
-    "spec": ("CodeRun", "Command", "Limits", "SandboxSpec", "TestRun"),
+    "spec": ("CodeRun", "Command", "Limits", "SandboxSpec", "TestRun", "Volume"),
 }
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "TestReport",
     "TestRun",
     "Verdict",
+    "Volume",
     "drop_privileges",
 ]
 

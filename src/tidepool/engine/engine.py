@@ -8,20 +8,21 @@ import asyncio
 import contextlib
 import os
 import time
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tidepool.engine.backends import namespaces
 from tidepool.engine.egress import Egress
-from tidepool.engine.errors import Conflict, NoCapacity, NotFound, SetupFailed
+from tidepool.engine.errors import Conflict, Fault, InvalidSpec, NoCapacity, NotFound, SetupFailed, WrongState
 from tidepool.engine.guest import syscalls
 from tidepool.engine.layers import Layers
 from tidepool.engine.lifecycle import Event, State
 from tidepool.engine.pool import Layer, Pool, Warm
 from tidepool.engine.sandbox import Host, Sandbox
 from tidepool.engine.spawner import protocol
-from tidepool.engine.spec import SandboxSpec
+from tidepool.engine.spec import Limits, SandboxSpec
 
 PROXY_PORT = 3128
 """Where a sandbox with network `packages` finds the package proxy on its loopback."""
@@ -52,6 +53,7 @@ class EngineConfig:
 class _Entry:
     sandbox: Sandbox
     warm: Warm | None = None
+    """Where it lives; None while it is stopped."""
     gone_at: float | None = None
 
 
@@ -65,6 +67,7 @@ class Engine:
         self._pool = Pool(backend, config.pool_size)
         self._entries: dict[str, _Entry] = {}
         self._layers: Layers | None = None
+        self._volumes_on = frozenset({_filesystem(config.state_dir)})
         self._housekeeping: asyncio.Task[None] | None = None
 
     @classmethod
@@ -80,7 +83,7 @@ class Engine:
         if config.drop_root:
             drop_privileges(protocol.SERVER_UID)
         engine_ref: list[Engine] = []
-        backend = namespaces.Backend(launched, lambda slot, kills: engine_ref[0]._on_death(slot, kills))
+        backend = namespaces.Backend(launched, lambda *death: engine_ref[0]._on_death(*death))
         engine = cls(config, backend, egress)
         engine_ref.append(engine)
         await backend.ready()
@@ -105,8 +108,15 @@ class Engine:
         """How many sandboxes there are, of all tenants."""
         return sum(1 for entry in self._entries.values() if entry.gone_at is None)
 
-    async def create(self, spec: SandboxSpec, progress: Progress | None = None) -> Sandbox:
+    async def create(
+        self, spec: SandboxSpec, progress: Progress | None = None, *, number: str | None = None
+    ) -> Sandbox:
         """A started sandbox.
+
+        Args:
+            spec: What it is to be.
+            progress: Told in sentences what takes long.
+            number: Id of a sandbox whose files were saved; it begins with them. None: a new one.
 
         Raises:
             Conflict: The tenant has one of this name.
@@ -114,15 +124,11 @@ class Engine:
             NoCapacity, SetupFailed.
         """
         self._admit(spec)
-        sandbox = Sandbox(spec)
+        sandbox = Sandbox(spec, number)
+        sandbox.has_saved_files = number is not None
         entry = self._entries[sandbox.id] = _Entry(sandbox)
         try:
-            layer = Layer()
-            if spec.dependencies:
-                assert self._layers is not None
-                layer = await self._layers.get(spec.dependencies, progress)
-            entry.warm = await self._pool.take(spec.tenant, layer, spec.limits)
-            await self._furnish(sandbox, entry.warm)
+            await self._bring_up(entry, number or "", progress)
         except BaseException:
             await asyncio.shield(self._abandon(entry))
             raise
@@ -160,8 +166,137 @@ class Engine:
         await asyncio.shield(self._remove(self._entries[sandbox.id]))
         sandbox.happen(Event.GONE)
 
+    # what outlives a sandbox's processes
+
+    async def stop(self, sandbox: Sandbox) -> None:
+        """End all its processes and keep its files on disk; what could not be kept is in `not_kept`.
+
+        Raises:
+            WrongState: It is not started.
+            SetupFailed: The files could not be saved; it is in state error.
+        """
+        entry = self._entries[sandbox.id]
+        sandbox.happen(Event.STOP)
+        await asyncio.shield(self._stop(entry))
+
+    async def start_again(self, sandbox: Sandbox, progress: Progress | None = None) -> None:
+        """Bring a stopped, archived or failed sandbox back with its files.
+
+        Raises:
+            WrongState: It is in another state, or it failed before its files were saved.
+            NoCapacity, SetupFailed: It stays as it was.
+        """
+        entry = self._entries[sandbox.id]
+        if sandbox.state is State.ERROR and not sandbox.has_saved_files:
+            raise WrongState(f"sandbox {sandbox.name} cannot be brought back: {sandbox.error_reason}")
+        self._check_room()
+        sandbox.happen(Event.START)
+        try:
+            await self._bring_up(entry, sandbox.id, progress)
+        except BaseException:
+            if entry.warm is not None:
+                await asyncio.shield(self._kill(entry.warm))
+                entry.warm = None
+            if sandbox.state is State.STARTING:
+                sandbox.happen(Event.STOPPED)
+            raise
+
+    def archive(self, sandbox: Sandbox) -> None:
+        """Mark a stopped sandbox as one that will not be needed soon. Its files are on disk either way.
+
+        Raises:
+            WrongState: It is not stopped.
+        """
+        sandbox.happen(Event.ARCHIVE)
+
+    async def resize(self, sandbox: Sandbox, limits: Limits) -> None:
+        """Other limits: at once when it runs, else from its next start on.
+
+        Raises:
+            InvalidSpec: The disk holds more than it would have room for.
+            WrongState: It is neither started nor stopped.
+        """
+        entry = self._entries[sandbox.id]
+        if sandbox.state not in (State.STARTED, State.STOPPED):
+            raise WrongState(
+                f"sandbox {sandbox.name} is {sandbox.state.value}; it can be resized when started or stopped"
+            )
+        if entry.warm is not None:
+            try:
+                await self._backend.limit(entry.warm.box.slot, limits, disk=True)
+            except SetupFailed as error:
+                raise InvalidSpec(f"sandbox {sandbox.name} cannot be resized: {error}") from None
+        sandbox.spec = replace(sandbox.spec, limits=limits)
+
+    async def fork(self, sandbox: Sandbox, spec: SandboxSpec) -> Sandbox:
+        """Another sandbox that begins with the files of this one as they are now.
+
+        Raises:
+            WrongState: It has no files yet, or no longer.
+            Conflict, NoCapacity, SetupFailed: As `create`.
+        """
+        self._admit(spec)
+        number = str(uuid.uuid4())
+        await self._copy_files(sandbox, "saved", number)
+        return await self.create(spec, number=number)
+
+    async def freeze(self, sandbox: Sandbox, image: str) -> int:
+        """Make a read-only image of the files of a sandbox as they are now, with those of the image it started from.
+
+        Returns bytes of the files that are its own.
+
+        Raises:
+            WrongState: It has no files yet, or no longer.
+            SetupFailed: They could not be copied.
+        """
+        return (await self._copy_files(sandbox, "images", image)).bytes
+
+    async def delete_image(self, image: str) -> None:
+        """Remove an image; no error when it is not there.
+
+        Raises:
+            Conflict: A sandbox was made from it.
+        """
+        for entry in self._entries.values():
+            if entry.gone_at is None and entry.sandbox.spec.image == image:
+                raise Conflict(f"the image is in use by sandbox {entry.sandbox.name}; delete that first")
+        await self._pool.drop_image(image)
+        await self._backend.forget("images", image)
+
+    async def make_volume(self, name: str) -> None:
+        """An empty volume; no error when it is there."""
+        await self._backend.make_volume(name)
+
+    async def delete_volume(self, name: str) -> None:
+        """Remove a volume with all its files; no error when it is not there.
+
+        Raises:
+            Conflict: A sandbox has it mounted, or will when it starts.
+        """
+        for entry in self._entries.values():
+            spec = entry.sandbox.spec
+            if entry.gone_at is None and any(volume.name == name for volume in spec.volumes):
+                raise Conflict(f"the volume is in use by sandbox {entry.sandbox.name}; delete that first")
+        await self._backend.forget("volumes", name)
+
+    async def stored(self, kind: str) -> tuple[str, ...]:
+        """What is on disk: ids of sandboxes (`saved`), names of `images` and of `volumes`."""
+        return tuple(await self._backend.stored(kind))
+
+    async def forget(self, number: str) -> None:
+        """Remove the saved files of a sandbox that this engine does not know."""
+        await self._backend.forget("saved", number)
+
+    def adopt(self, spec: SandboxSpec, number: str, reason: str | None) -> Sandbox:
+        """A sandbox of a former engine whose files were saved: stopped, or failed for `reason`."""
+        sandbox = Sandbox(spec, number)
+        sandbox.has_saved_files = True
+        sandbox.state, sandbox.error_reason = (State.ERROR, reason) if reason else (State.STOPPED, None)
+        self._entries[number] = _Entry(sandbox)
+        return sandbox
+
     async def close(self) -> None:
-        """Destroy every sandbox and everything that made them."""
+        """End every sandbox and everything that made them; files of those that are not ephemeral are saved."""
         if self._housekeeping is not None:
             self._housekeeping.cancel()
         await self._pool.close()
@@ -175,12 +310,62 @@ class Engine:
 
     def _admit(self, spec: SandboxSpec) -> None:
         alive = [entry.sandbox for entry in self._entries.values() if entry.gone_at is None]
-        if len(alive) >= self._config.max_sandboxes:
-            raise NoCapacity(f"this host runs {len(alive)} sandboxes already; delete some or try again later")
-        if _free_memory() < _MIN_FREE_MEMORY:
-            raise NoCapacity("this host has less than 256 MiB of free memory; try again later")
+        self._check_room()
         if spec.name and any(box.name == spec.name and box.spec.tenant == spec.tenant for box in alive):
             raise Conflict(f"Sandbox with name {spec.name} already exists")
+
+    def _check_room(self) -> None:
+        running = sum(
+            1 for entry in self._entries.values() if entry.warm is not None and entry.gone_at is None
+        )
+        if running >= self._config.max_sandboxes:
+            raise NoCapacity(f"this host runs {running} sandboxes already; delete some or try again later")
+        if _free_memory() < _MIN_FREE_MEMORY:
+            raise NoCapacity("this host has less than 256 MiB of free memory; try again later")
+
+    async def _bring_up(self, entry: _Entry, restore: str, progress: Progress | None) -> None:
+        spec = entry.sandbox.spec
+        layer = Layer()
+        if spec.dependencies:
+            assert self._layers is not None
+            layer = await self._layers.get(spec.dependencies, progress)
+        entry.warm = await self._pool.take(spec, layer, restore)
+        if not spec.ephemeral:
+            self._backend.keep(entry.warm.box.slot, entry.sandbox.id)
+        await self._furnish(entry.sandbox, entry.warm)
+
+    async def _stop(self, entry: _Entry) -> None:
+        sandbox, warm = entry.sandbox, entry.warm
+        assert warm is not None
+        if sandbox.spec.network != "none":
+            await self._egress.stop(sandbox.id)
+        entry.warm = None
+        sandbox.detach()
+        warm.channel.close()
+        try:
+            kept = await self._backend.kill(warm.box.slot, save=True)
+        except Fault as error:
+            sandbox.error_reason = str(error)
+            if sandbox.state is State.STOPPING:
+                sandbox.happen(Event.FAIL)
+            raise
+        sandbox.has_saved_files = sandbox.has_saved_files or kept is not None
+        sandbox.not_kept = kept.not_kept if kept is not None else ()
+        if sandbox.state is State.STOPPING:
+            sandbox.happen(Event.STOPPED)
+
+    async def _copy_files(self, sandbox: Sandbox, kind: str, name: str) -> namespaces.Kept:
+        entry = self._entries[sandbox.id]
+        base = sandbox.spec.image if kind == "images" else ""
+        if entry.warm is None:
+            if not sandbox.has_saved_files:
+                raise WrongState(f"sandbox {sandbox.name} is {sandbox.state.value} and has no files to copy")
+            return await self._backend.copy(sandbox.id, kind, name, base)
+        await sandbox.hold_still(True)
+        try:
+            return await self._backend.freeze(entry.warm.box.slot, kind, name)
+        finally:
+            await sandbox.hold_still(False)
 
     async def _furnish(self, sandbox: Sandbox, warm: Warm) -> None:
         """Give a box its identity: environment, network, channel."""
@@ -190,11 +375,13 @@ class Engine:
             with await self._backend.listen(slot, PROXY_PORT) as listener:
                 env |= await self._egress.serve(sandbox.id, listener, PROXY_PORT)
 
-        async def destroy(reason: str) -> None:
-            sandbox.lose(reason)
-            await self._kill(warm)
+        volumes_on = self._volumes_on if sandbox.spec.volumes else frozenset()
 
-        sandbox.attach(warm.channel, Host(lambda: self._backend.oom_kills(slot), destroy))
+        async def destroy(reason: str) -> None:
+            kept = await self._backend.kill(slot, save=True)
+            self._lost(self._entries[sandbox.id], reason, kept)
+
+        sandbox.attach(warm.channel, Host(lambda: self._backend.oom_kills(slot), destroy, volumes_on))
         await sandbox.set_env(env)
 
     async def _abandon(self, entry: _Entry) -> None:
@@ -207,18 +394,27 @@ class Engine:
             await self._egress.stop(entry.sandbox.id)
         if entry.warm is not None:
             await self._kill(entry.warm)
+        if entry.sandbox.has_saved_files:
+            await self._backend.forget("saved", entry.sandbox.id)
 
     async def _kill(self, warm: Warm) -> None:
         warm.channel.close()
         await self._backend.kill(warm.box.slot)
 
-    def _on_death(self, slot: int, oom_kills: int) -> None:
+    def _on_death(self, slot: int, oom_kills: int, kept: namespaces.Kept | None) -> None:
         for entry in self._entries.values():
             if entry.warm is not None and entry.warm.box.slot == slot:
                 why = (
                     "its memory limit was reached and its init was killed" if oom_kills else "its init ended"
                 )
-                entry.sandbox.lose(why)
+                self._lost(entry, why, kept)
+
+    def _lost(self, entry: _Entry, why: str, kept: namespaces.Kept | None) -> None:
+        entry.warm = None
+        if kept is not None:
+            entry.sandbox.has_saved_files, entry.sandbox.not_kept = True, kept.not_kept
+            why += "; its files were saved, it can be started again"
+        entry.sandbox.lose(why)
 
     async def _keep_house(self) -> None:
         while True:
@@ -229,6 +425,14 @@ class Engine:
                     del self._entries[number]
             with contextlib.suppress(SetupFailed):
                 await self._pool.trim(_LINE_IDLE_S)
+
+
+def _filesystem(place: Path) -> int:
+    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return syscalls.filesystem_type(fd)
+    finally:
+        os.close(fd)
 
 
 def drop_privileges(uid: int) -> None:

@@ -24,13 +24,13 @@ from tidepool.engine.errors import (
     SandboxLost,
 )
 from tidepool.engine.guest import syscalls
+from tidepool.engine.spec import HOME
 
-HOME = "/home/daytona"
 MAX_READ = 64 << 20
 _CHUNK = 1 << 18
 _INLINE = 1 << 16
 """Up to this size a read or write is done on the loop: it is page cache, and a thread hop costs more."""
-_OWN_FILESYSTEMS = {0x794C7630, 0x01021994}
+_OWN_FILESYSTEMS = frozenset({0x794C7630, 0x01021994})
 """OVERLAYFS_SUPER_MAGIC and TMPFS_MAGIC (statfs(2))."""
 _TIMEOUT_S = 60.0
 
@@ -88,8 +88,12 @@ class Download:
 class Files:
     """What one sandbox's user can do with files."""
 
-    def __init__(self, channel: Channel, uid: int, base: str = HOME) -> None:
+    def __init__(
+        self, channel: Channel, uid: int, base: str = HOME, filesystems: frozenset[int] = frozenset()
+    ) -> None:
         self._channel = channel
+        self._filesystems = _OWN_FILESYSTEMS | filesystems
+        """Types on which a sandbox's own files are."""
         self._who = {"uid": uid, "gid": uid, "base": base}
 
     async def info(self, path: str) -> FileInfo:
@@ -195,7 +199,7 @@ class Files:
         if len(fds) != 1:
             close_all(fds)
             raise SandboxLost("the sandbox answered without the file")
-        if not _is_own_file(fds[0]):
+        if not _is_own_file(fds[0], self._filesystems):
             close_all(fds)
             raise InvalidSpec(f"{path} is not a file of the sandbox's own disk")
         return fds[0]
@@ -247,11 +251,11 @@ def _kind(mode: Any) -> str:
     return names.get(mode, "special file")
 
 
-def _is_own_file(fd: int) -> bool:
-    """A regular file on an overlay or tmpfs: all a sandbox has mounted besides procfs and devpts."""
+def _is_own_file(fd: int, filesystems: frozenset[int]) -> bool:
+    """A regular file on an overlay, a tmpfs or a volume: all a sandbox has mounted besides procfs and devpts."""
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         return False
-    return syscalls.filesystem_type(fd) in _OWN_FILESYSTEMS
+    return syscalls.filesystem_type(fd) in filesystems
 
 
 def _file_info(entry: dict[str, Any], path: str) -> FileInfo:

@@ -178,7 +178,9 @@ class Layers:
 
     async def _build(self, requirements: tuple[str, ...], progress: Progress) -> Layer:
         progress(f"resolving {', '.join(requirements)}")
-        sandbox = await self._create(SandboxSpec(tenant=TENANT, network="packages", limits=_limits()))
+        sandbox = await self._create(
+            SandboxSpec(ephemeral=True, tenant=TENANT, network="packages", limits=_limits())
+        )
         try:
             lock = await self._resolve(sandbox, requirements)
             name = layer_name(lock, self._python, self._machine)

@@ -13,6 +13,10 @@ class State(StrEnum):
 
     CREATING = "creating"
     STARTED = "started"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    STARTING = "starting"
+    ARCHIVED = "archived"
     DESTROYING = "destroying"
     DESTROYED = "destroyed"
     ERROR = "error"
@@ -22,6 +26,10 @@ class Event(StrEnum):
     """What can happen to a sandbox."""
 
     READY = "ready"
+    STOP = "stop"
+    STOPPED = "stopped"
+    START = "start"
+    ARCHIVE = "archive"
     DELETE = "delete"
     GONE = "gone"
     FAIL = "fail"
@@ -31,8 +39,22 @@ TABLE: dict[tuple[State, Event], State] = {
     (State.CREATING, Event.READY): State.STARTED,
     (State.CREATING, Event.FAIL): State.ERROR,
     (State.CREATING, Event.DELETE): State.DESTROYING,
+    (State.STARTED, Event.STOP): State.STOPPING,
     (State.STARTED, Event.DELETE): State.DESTROYING,
     (State.STARTED, Event.FAIL): State.ERROR,
+    (State.STOPPING, Event.STOPPED): State.STOPPED,
+    (State.STOPPING, Event.FAIL): State.ERROR,
+    (State.STOPPING, Event.DELETE): State.DESTROYING,
+    (State.STOPPED, Event.START): State.STARTING,
+    (State.STOPPED, Event.ARCHIVE): State.ARCHIVED,
+    (State.STOPPED, Event.DELETE): State.DESTROYING,
+    (State.ARCHIVED, Event.START): State.STARTING,
+    (State.ARCHIVED, Event.DELETE): State.DESTROYING,
+    (State.STARTING, Event.READY): State.STARTED,
+    (State.STARTING, Event.STOPPED): State.STOPPED,
+    (State.STARTING, Event.FAIL): State.ERROR,
+    (State.STARTING, Event.DELETE): State.DESTROYING,
+    (State.ERROR, Event.START): State.STARTING,
     (State.ERROR, Event.DELETE): State.DESTROYING,
     (State.DESTROYING, Event.GONE): State.DESTROYED,
 }

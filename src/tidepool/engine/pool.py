@@ -1,4 +1,4 @@
-"""Warm sandboxes: one line per tenant and dependency layer, each with its zygote and a few parked boxes.
+"""Warm sandboxes: one line per tenant, dependency layer and image, each with its zygote and a few parked boxes.
 
 A parked box has default limits and no identity; taking one gives it both. A box is handed out once, never again.
 Refilling happens in the background, one box at a time per line.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from tidepool.engine.backends.namespaces import Backend, Box
 from tidepool.engine.channel import Channel
 from tidepool.engine.errors import Fault, NoCapacity, SetupFailed, TidepoolError
-from tidepool.engine.spec import Limits
+from tidepool.engine.spec import Limits, SandboxSpec, Volume
 
 log = logging.getLogger("tidepool.engine")
 
@@ -23,8 +23,8 @@ DEFAULT_LIMITS = Limits()
 _READY_TIMEOUT_S = 20.0
 _MAX_BOXES_PER_ZYGOTE = 1000
 
-Key = tuple[str, str]
-"""Tenant and layer."""
+Key = tuple[str, str, str]
+"""Tenant, layer, image."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Line:
     """Everything kept warm for one key."""
 
     layer: Layer
+    image: str
     zygote: int | None = None
     made: int = 0
     parked: deque[Warm] = field(default_factory=deque)
@@ -70,37 +71,54 @@ class Pool:
         self.hits = 0
         self.misses = 0
 
-    async def take(self, tenant: str, layer: Layer, limits: Limits) -> Warm:
-        """A box with these limits: a parked one when there is one, else a new one.
+    async def take(self, spec: SandboxSpec, layer: Layer, restore: str = "") -> Warm:
+        """A box for a spec: a parked one when there is one that can become it, else a new one.
+
+        With `restore`, saved files of that name are in it.
 
         Raises:
             SetupFailed, NoCapacity, Fault.
         """
-        line = self._lines.setdefault((tenant, layer.name), Line(layer))
+        line = self._line(spec.tenant, layer, spec.image)
         line.used_at = time.monotonic()
-        same_disk = limits.disk_bytes == DEFAULT_LIMITS.disk_bytes
-        warm = self._pop(line) if same_disk else None
+        warm = self._pop(line) if not restore and not spec.volumes else None
         if warm is None:
             self.misses += 1
-            warm = await self._make(line, limits)
+            warm = await self._make(line, spec.limits, restore, spec.volumes)
         else:
             self.hits += 1
-            if limits != DEFAULT_LIMITS:
-                await self._backend.limit(warm.box.slot, limits)
+            if spec.limits != DEFAULT_LIMITS:
+                other_disk = spec.limits.disk_bytes != DEFAULT_LIMITS.disk_bytes
+                await self._backend.limit(warm.box.slot, spec.limits, other_disk)
         self._refill(line)
         return warm
 
-    async def warm(self, tenant: str, layer: Layer) -> None:
+    async def warm(self, tenant: str, layer: Layer, image: str = "") -> None:
         """Make a line's zygote and parked boxes ready before anyone asks."""
-        line = self._lines.setdefault((tenant, layer.name), Line(layer))
+        line = self._line(tenant, layer, image)
         self._refill(line)
         if line.refill is not None:
             await asyncio.wait([line.refill])
 
+    async def drop_image(self, image: str) -> None:
+        """End everything that is kept warm from an image; nothing in use may be made from it."""
+        for key in [key for key in self._lines if key[2] == image]:
+            line = self._lines.pop(key)
+            if line.refill is not None:
+                line.refill.cancel()
+                await asyncio.wait([line.refill])
+            for warm in line.parked:
+                warm.channel.close()
+            if line.zygote is not None:
+                await self._backend.end_zygote(line.zygote)
+
+    def _line(self, tenant: str, layer: Layer, image: str) -> Line:
+        return self._lines.setdefault((tenant, layer.name, image), Line(layer, image))
+
     async def trim(self, idle_s: float) -> None:
         """Give up lines nobody has used for a while; sandboxes in use keep their zygote."""
         for key, line in list(self._lines.items()):
-            if time.monotonic() - line.used_at > idle_s and line.parked and key[1]:
+            if time.monotonic() - line.used_at > idle_s and line.parked and (key[1] or key[2]):
                 for warm in list(line.parked):
                     await self._drop(warm)
                 line.parked.clear()
@@ -137,13 +155,15 @@ class Pool:
             while len(line.parked) < self._size:
                 line.parked.append(await self._make(line, DEFAULT_LIMITS))
 
-    async def _make(self, line: Line, limits: Limits) -> Warm:
+    async def _make(
+        self, line: Line, limits: Limits, restore: str = "", volumes: tuple[Volume, ...] = ()
+    ) -> Warm:
         try:
-            return await self._make_from(line, await self._zygote(line), limits)
+            return await self._make_from(await self._zygote(line), limits, restore, volumes)
         except (NoCapacity, SetupFailed):
             # The zygote may be full or dead: once more from a new one.
             line.zygote = None
-            return await self._make_from(line, await self._zygote(line), limits)
+            return await self._make_from(await self._zygote(line), limits, restore, volumes)
 
     async def _zygote(self, line: Line) -> int:
         async with line.lock:
@@ -151,15 +171,17 @@ class Pool:
                 layers = [line.layer.name] if line.layer.name else []
                 modules = [name for name in line.layer.modules if name != "pytest"]
                 pytest = "pytest" in line.layer.modules
-                line.zygote, report = await self._backend.start_zygote(layers, modules, pytest)
+                line.zygote, report = await self._backend.start_zygote(layers, modules, pytest, line.image)
                 if report.get("refused") or report.get("failed"):
                     log.warning("preload of %s: %s", line.layer.modules, report)
                 line.made = 0
             line.made += 1
             return line.zygote
 
-    async def _make_from(self, line: Line, zygote: int, limits: Limits) -> Warm:
-        box = await self._backend.create(zygote, limits)
+    async def _make_from(
+        self, zygote: int, limits: Limits, restore: str, volumes: tuple[Volume, ...]
+    ) -> Warm:
+        box = await self._backend.create(zygote, limits, restore, volumes)
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def on_event(message: dict[str, object]) -> None:

@@ -17,11 +17,11 @@ from tidepool.engine import lifecycle
 from tidepool.engine.channel import Channel
 from tidepool.engine.errors import SandboxLost, WrongState
 from tidepool.engine.exec import Order, Outcome, Run, Sink
-from tidepool.engine.files import HOME, Files
+from tidepool.engine.files import Files
 from tidepool.engine.lifecycle import Event, State
 from tidepool.engine.report import parse_report
 from tidepool.engine.result import ExecResult, TestReport, Verdict
-from tidepool.engine.spec import CodeRun, Command, SandboxSpec, TestRun
+from tidepool.engine.spec import HOME, CodeRun, Command, SandboxSpec, TestRun
 
 _UIDS = {"daytona": 1000, "root": 0}
 _LOG_BYTES = 64 << 10
@@ -40,23 +40,29 @@ class Host:
     oom_kills: Callable[[], Awaitable[int]]
     destroy: Callable[[str], Awaitable[None]]
     """Kill the sandbox from outside, with the reason it had to be."""
+    volumes_on: frozenset[int] = frozenset()
+    """Types of the filesystems (statfs(2)) that its volumes are on."""
 
 
 class Sandbox:
     """A started sandbox; made by `Engine.create`."""
 
     home = HOME
-    work_dir = HOME
 
-    def __init__(self, spec: SandboxSpec) -> None:
-        self.id = str(uuid.uuid4())
+    def __init__(self, spec: SandboxSpec, number: str | None = None) -> None:
+        self.id = number or str(uuid.uuid4())
         self.spec = spec
+        self.work_dir = spec.work_dir
         self.name = spec.name or self.id
         self.labels = dict(spec.labels)
         self.state = State.CREATING
         self.error_reason: str | None = None
         """Why it is in state error; None otherwise."""
         self.created_at = self.updated_at = self.last_activity_at = datetime.now(UTC)
+        self.has_saved_files = False
+        """Whether its files are on disk: as they were when it last stopped."""
+        self.not_kept: tuple[str, ...] = ()
+        """A sentence for each thing that could not be saved when it last stopped."""
         self.busy = 0
         """Runs under way."""
         self.log = bytearray()
@@ -72,8 +78,16 @@ class Sandbox:
     def attach(self, channel: Channel, host: Host) -> None:
         """Give it the box it lives in; it is started from now on."""
         self._channel, self._host = channel, host
-        self._files = Files(channel, _UIDS[self.spec.user])
+        self._files = Files(channel, _UIDS[self.spec.user], self.work_dir, host.volumes_on)
+        self._oom_seen = 0
+        self._died = asyncio.Event()
+        self.error_reason = None
         self.happen(Event.READY)
+
+    def detach(self) -> None:
+        """Its box is gone, as it was asked for."""
+        self._died.set()
+        self._channel = self._files = self._host = None
 
     def happen(self, event: Event) -> None:
         """Move along the lifecycle's table."""
@@ -158,6 +172,12 @@ class Sandbox:
         assert self._channel is not None
         await self._channel.call({"op": "env", "set": values})
 
+    async def hold_still(self, still: bool) -> None:
+        """Stop all its processes for a moment, or let them go on; a sandbox that does not answer goes on."""
+        if self._channel is not None:
+            with contextlib.suppress(SandboxLost):
+                await self._channel.call({"op": "pause" if still else "resume"}, timeout_s=5.0)
+
     # inside
 
     def _need_started(self) -> None:
@@ -223,7 +243,7 @@ def _put_last(queue: asyncio.Queue[tuple[str, bytes] | None]) -> None:
 
 def _message(kind: str, spec: SandboxSpec, run: Command | CodeRun | TestRun) -> dict[str, Any]:
     uid = _UIDS[spec.user]
-    cwd = os.path.join(HOME, run.cwd or "")
+    cwd = os.path.join(spec.work_dir, run.cwd or "")
     return {"kind": kind, "cwd": cwd, "env": dict(run.env), "uid": uid, "gid": uid}
 
 
@@ -239,8 +259,8 @@ def _command_order(command: Command, spec: SandboxSpec) -> Order:
 def _code_order(run: CodeRun, spec: SandboxSpec) -> Order:
     code = run.code.encode("utf-8", "surrogatepass")
     if run.language == "python":
-        message = {**_message("source", spec, run), "argv": list(run.argv)}
-        return Order(message, run.stdin, run.timeout_s, run.max_output_bytes, source=code)
+        message = {**_message("source", spec, run), "argv": list(run.argv), "charts": True}
+        return Order(message, run.stdin, run.timeout_s, run.max_output_bytes, source=code, report=True)
     message = {**_message("exec", spec, run), "argv": [*_INTERPRETERS[run.language], *run.argv]}
     return Order(message, code, run.timeout_s, run.max_output_bytes)
 

@@ -16,11 +16,16 @@ Language = Literal["python", "javascript", "typescript"]
 
 NETWORKS: tuple[Network, ...] = ("none", "packages")
 LANGUAGES: tuple[Language, ...] = ("python", "javascript", "typescript")
+HOME = "/home/daytona"
+MAX_VOLUMES = 16
 MIB = 1 << 20
 GIB = 1 << 30
 
 # Names appear in cgroup and directory names and in URLs: a strict grammar here keeps every later use inert.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_STORED = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}\Z")
+_SUBPATH_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\Z")
+_NO_VOLUME_AT = ("dev", "proc", "sys", "usr", "bin", "lib", "lib64", "sbin", "etc")
 _ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}\Z")
 _MAX_ENV_BYTES = 128 * 1024
 _MAX_COMMAND_BYTES = 1 << 20
@@ -76,6 +81,38 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Volume:
+    """A directory that outlives sandboxes and is shared by those that mount it.
+
+    Raises:
+        InvalidSpec: A field is wrong.
+    """
+
+    name: str
+    """As it was made."""
+    mount_path: str
+    """Absolute path inside."""
+    subpath: str = ""
+    """Below the volume; empty for all of it. Made when it is missing."""
+
+    def __post_init__(self) -> None:
+        if not _STORED.match(self.name):
+            raise InvalidSpec(f"volume {self.name[:80]!r} has no valid name")
+        parts = self.mount_path.split("/")
+        if parts[0] or len(parts) < 2 or any(part in ("", ".", "..") for part in parts[1:]):
+            raise InvalidSpec(
+                f"a volume's mountPath is {self.mount_path[:80]!r}; give an absolute path without .."
+            )
+        _check_text("a volume's mountPath", self.mount_path, 1024)
+        if parts[1] in _NO_VOLUME_AT:
+            raise InvalidSpec(
+                f"a volume cannot be mounted at {self.mount_path[:80]}; /{parts[1]} is the system's"
+            )
+        if self.subpath and not all(_SUBPATH_PART.match(part) for part in self.subpath.split("/")):
+            raise InvalidSpec(f"a volume's subpath is {self.subpath[:80]!r}; give plain names separated by /")
+
+
+@dataclass(frozen=True)
 class SandboxSpec:
     """One sandbox to be made.
 
@@ -96,6 +133,14 @@ class SandboxSpec:
     limits: Limits = field(default_factory=Limits)
     network: Network = "none"
     """`none`: loopback only. `packages`: the package indexes of this host through a read-only proxy."""
+    image: str = ""
+    """A frozen image to start from; empty for the host's own."""
+    work_dir: str = HOME
+    """Where runs start and relative paths begin."""
+    volumes: tuple[Volume, ...] = ()
+    """At most 16."""
+    ephemeral: bool = False
+    """Whether its files end with it however it ends; otherwise only deleting it ends them."""
 
     def __post_init__(self) -> None:
         if self.name is not None and not _NAME.match(self.name):
@@ -104,6 +149,13 @@ class SandboxSpec:
             raise InvalidSpec(f"network is {self.network!r}; allowed are {', '.join(NETWORKS)}")
         if self.user not in ("daytona", "root"):
             raise InvalidSpec(f"user is {self.user!r}; allowed are daytona, root")
+        if self.image and not _STORED.match(self.image):
+            raise InvalidSpec(f"image {self.image[:80]!r} has no valid name")
+        if not self.work_dir.startswith("/"):
+            raise InvalidSpec(f"the work directory is {self.work_dir[:80]!r}; it must be an absolute path")
+        _check_text("the work directory", self.work_dir, 1024)
+        if len(self.volumes) > MAX_VOLUMES or len({v.mount_path for v in self.volumes}) < len(self.volumes):
+            raise InvalidSpec(f"at most {MAX_VOLUMES} volumes can be mounted, each at a place of its own")
         for requirement in self.dependencies:
             _check_requirement(requirement)
         _check_env(self.env)

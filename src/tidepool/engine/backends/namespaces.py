@@ -19,9 +19,10 @@ from tidepool.engine.channel import Channel, close_all
 from tidepool.engine.errors import Fault, HostUnsupported, NoCapacity, SandboxLost, SetupFailed
 from tidepool.engine.kernel import caps, seccomp
 from tidepool.engine.spawner import protocol
-from tidepool.engine.spec import Limits
+from tidepool.engine.spec import Limits, Volume
 
 READY_TIMEOUT_S = 30.0
+_COPY_TIMEOUT_S = 600.0
 _SHM_BYTES = 64 << 20
 _WALLS = (
     "user, mount, pid, net, ipc, uts and cgroup namespaces",
@@ -52,6 +53,16 @@ class Box:
     control: socket.socket
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What came of a copy of a sandbox's files."""
+
+    bytes: int
+    """Of data, holes not counted."""
+    not_kept: tuple[str, ...] = ()
+    """A sentence for each thing that was left out."""
+
+
 def launch(state_dir: Path, name: str) -> Launched:
     """Compose the image and start the spawner; needs root, blocks for milliseconds (seconds the first time).
 
@@ -80,6 +91,7 @@ def launch(state_dir: Path, name: str) -> Launched:
         usr=[str(path) for path in image.usr],
         local=[str(path) for path in image.local],
         layers=str(state_dir / "layers"),
+        storage=str(state_dir / "storage"),
         work=str(work),
         capabilities=sorted(caps.ROOT_INSIDE),
         landlock=True,
@@ -98,7 +110,7 @@ def launch(state_dir: Path, name: str) -> Launched:
 class Backend:
     """The spawner, from the event loop."""
 
-    def __init__(self, launched: Launched, on_death: Callable[[int, int], None]) -> None:
+    def __init__(self, launched: Launched, on_death: Callable[[int, int, "Kept | None"], None]) -> None:
         self._launched = launched
         self._on_death = on_death
         self._started: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -125,19 +137,21 @@ class Backend:
         )
 
     async def start_zygote(
-        self, layers: list[str], modules: list[str], pytest: bool
+        self, layers: list[str], modules: list[str], pytest: bool, image: str = ""
     ) -> tuple[int, dict[str, Any]]:
         """A zygote's number and what it could preload.
 
         Raises:
             SetupFailed: It did not come up.
         """
-        message = {"op": "zygote", "layers": layers, "modules": modules, "pytest": pytest}
+        message = {"op": "zygote", "layers": layers, "image": image, "modules": modules, "pytest": pytest}
         answer, _ = await self._call(message, timeout_s=120.0)
         return int(answer["zygote"]), dict(answer["preload"])
 
-    async def create(self, zygote: int, limits: Limits) -> Box:
-        """One closed-off sandbox whose init is ready to serve.
+    async def create(
+        self, zygote: int, limits: Limits, restore: str = "", volumes: tuple[Volume, ...] = ()
+    ) -> Box:
+        """One closed-off sandbox whose init is ready to serve, with saved files and volumes where they are named.
 
         Raises:
             SetupFailed: A step failed; the message names it.
@@ -151,16 +165,60 @@ class Backend:
             "shm_bytes": min(_SHM_BYTES, limits.memory_bytes // 4),
             "hostname": "sandbox",
             "env": {},
+            "restore": restore,
+            "volumes": [
+                {"name": volume.name, "subpath": volume.subpath, "path": volume.mount_path}
+                for volume in volumes
+            ],
         }
-        answer, fds = await self._call(message)
+        answer, fds = await self._call(message, timeout_s=_COPY_TIMEOUT_S if restore else 30.0)
         if len(fds) != 1:
             close_all(fds)
             raise SetupFailed("the spawner passed no control socket")
         return Box(int(answer["slot"]), socket.socket(fileno=fds[0]))
 
-    async def limit(self, slot: int, limits: Limits) -> None:
-        """Change a sandbox's memory, pids and cpu limits."""
-        await self._call({"op": "limit", "slot": slot, "limits": _limits(limits)})
+    async def limit(self, slot: int, limits: Limits, disk: bool = False) -> None:
+        """Change a sandbox's memory, pids and cpu limits, and with `disk` the size of its disk."""
+        disk_bytes = limits.disk_bytes if disk else 0
+        await self._call({"op": "limit", "slot": slot, "limits": _limits(limits), "disk_bytes": disk_bytes})
+
+    def keep(self, slot: int, name: str) -> None:
+        """From now on a sandbox's files are saved under `name` when it ends, unless it is killed without saving."""
+        # Without waiting: requests are taken in order, and whatever ends the sandbox comes later.
+        number = self._channel.open(lambda _, fds: close_all(fds))
+        self._channel.send({"op": "keep", "slot": slot, "name": name, "id": number})
+        self._channel.close_request(number)
+
+    async def freeze(self, slot: int, kind: str, name: str) -> Kept:
+        """Copy a live sandbox's files to disk, as `images` or `saved`.
+
+        Raises:
+            SetupFailed: They could not be copied; what was there under the name is unchanged.
+        """
+        message = {"op": "freeze", "slot": slot, "kind": kind, "name": name}
+        return _kept((await self._call(message, timeout_s=_COPY_TIMEOUT_S))[0])
+
+    async def copy(self, source: str, kind: str, name: str, base: str = "") -> Kept:
+        """Copy saved files to other saved files or, on top of image `base`, to an image.
+
+        Raises:
+            SetupFailed: As `freeze`.
+        """
+        message = {"op": "copy", "source": source, "kind": kind, "name": name, "base": base}
+        return _kept((await self._call(message, timeout_s=_COPY_TIMEOUT_S))[0])
+
+    async def stored(self, kind: str) -> list[str]:
+        """Names of what is on disk: `saved`, `images` or `volumes`."""
+        answer, _ = await self._call({"op": "stored", "kind": kind})
+        return [str(name) for name in answer["names"]]
+
+    async def forget(self, kind: str, name: str) -> None:
+        """Remove something on disk; no error when it is not there."""
+        await self._call({"op": "forget", "kind": kind, "name": name}, timeout_s=_COPY_TIMEOUT_S)
+
+    async def make_volume(self, name: str) -> None:
+        """An empty volume; no error when it is there."""
+        await self._call({"op": "make_volume", "name": name})
 
     async def oom_kills(self, slot: int) -> int:
         """How many processes of a sandbox the memory limit has killed so far; 0 when the sandbox is gone."""
@@ -175,9 +233,21 @@ class Backend:
         _, fds = await self._call({"op": "listen", "slot": slot, "port": port})
         return socket.socket(fileno=fds[0])
 
-    async def kill(self, slot: int) -> None:
-        """Kill a sandbox; returns when all its processes are verified dead."""
-        await self._call({"op": "kill", "slot": slot}, timeout_s=60.0)
+    async def kill(self, slot: int, save: bool = False) -> Kept | None:
+        """Kill a sandbox; returns when all its processes are verified dead and, with `save`, its files are on disk.
+
+        None: there was nothing to save, because it was not to be kept or had gone before.
+
+        Raises:
+            SetupFailed: It is dead, but its files could not be saved.
+        """
+        timeout_s = _COPY_TIMEOUT_S if save else 60.0
+        answer, _ = await self._call({"op": "kill", "slot": slot, "save": save}, timeout_s=timeout_s)
+        if "saved" not in answer:
+            return None
+        if answer["saved"]["error"]:
+            raise SetupFailed(f"its files could not be saved: {answer['saved']['error']}")
+        return _kept(answer["saved"])
 
     async def end_zygote(self, zygote: int) -> None:
         """End a zygote and all its sandboxes; returns when they are dead."""
@@ -207,11 +277,17 @@ class Backend:
         if message.get("id") == 0 and not self._started.done():
             self._started.set_result(message)
         elif "died" in message:
-            self._on_death(int(message["died"]), int(message["oom_kills"]))
+            saved = message.get("saved")
+            kept = _kept(saved) if saved is not None and not saved["error"] else None
+            self._on_death(int(message["died"]), int(message["oom_kills"]), kept)
 
     def _on_lost(self, why: str) -> None:
         if not self._started.done():
             self._started.set_result({"error": why})
+
+
+def _kept(answer: dict[str, Any]) -> Kept:
+    return Kept(int(answer["bytes"]), tuple(answer["skipped"]))
 
 
 def _limits(limits: Limits) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import socket
 from typing import Any
 
 MAX_FRAME = 128 * 1024  # below the default socket buffer, so that one packet always fits
-MAX_FDS = 8
+MAX_FDS = 24
 
 
 class BadFrame(Exception):

@@ -47,7 +47,8 @@ _IFF_UP = 1
 def become(config: dict[str, Any], order: dict[str, Any], fds: list[int], asking: int) -> NoReturn:
     """Turn this fresh fork into a sandbox's init and serve until the host closes the control socket.
 
-    `fds` are: the control socket, the mounts of /, /usr, /usr/local and /dev. `asking` is the socket to the zygote.
+    `fds` are: the control socket, the mounts of /, /usr, /usr/local and /dev, and those of the volumes. `asking` is the
+    socket to the zygote.
     """
     try:
         control, mounts = _settle(fds, asking)
@@ -62,10 +63,11 @@ def become(config: dict[str, Any], order: dict[str, Any], fds: list[int], asking
             | syscalls.CLONE_NEWNET
             | syscalls.CLONE_NEWCGROUP
         )
-        _build_root(mounts, int(go["shm_bytes"]))
+        _build_root(mounts[:4], int(go["shm_bytes"]))
+        _mount_volumes(mounts[4:], list(order["volumes"]), int(order["slice"]) * int(order["ids"]))
         _loopback_up()
         syscalls.sethostname(str(go["hostname"]))
-        _take_identity(8)
+        _take_identity(3 + len(fds))
         enforced = _confine(config)
         frames.send(control, {"ev": "ready", "enforced": enforced})
     except BaseException:
@@ -75,12 +77,12 @@ def become(config: dict[str, Any], order: dict[str, Any], fds: list[int], asking
 
 
 def _settle(fds: list[int], asking: int) -> tuple[socket.socket, list[int]]:
-    """Put the descriptors at 3 (control), 4 to 7 (mounts), 8 (asking) and close everything else."""
+    """Put the descriptors at 3 (control), from 4 on (mounts), the last (asking) and close everything else."""
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in (*fds, asking)]
     for number, fd in enumerate(high, start=3):
         os.dup2(fd, number, inheritable=False)
     syscalls.close_range(3 + len(high))
-    return socket.socket(fileno=3), [4, 5, 6, 7]
+    return socket.socket(fileno=3), list(range(4, 3 + len(fds)))
 
 
 def _give_up() -> NoReturn:
@@ -107,6 +109,22 @@ def _build_root(mounts: list[int], shm_bytes: int) -> None:
     syscalls.pivot_root(".", ".")
     syscalls.umount2(".")
     os.chdir("/")
+
+
+def _mount_volumes(mounts: list[int], paths: list[str], root_id: int) -> None:
+    """Mount volumes where they were asked for; what is missing of the way belongs to root inside.
+
+    After the change of root: whatever links the sandbox's files hold lead to its own files.
+    """
+    for mount_fd, path in zip(mounts, paths, strict=True):
+        way = ""
+        for part in filter(None, path.split("/")):
+            way += f"/{part}"
+            if not os.path.isdir(way):
+                os.mkdir(way, 0o755)
+                os.chown(way, root_id, root_id)
+        syscalls.move_mount(mount_fd, path)
+        os.close(mount_fd)
 
 
 def _mask_proc(proc: str, quiet: int) -> None:

@@ -64,6 +64,11 @@ class Server:
             self._run(message, fds)
         elif operation == "kill":
             self._reply(message["id"], {"killed": self._kill(int(message["run"]))})
+        elif operation in ("pause", "resume"):
+            # Everything but us: -1 never reaches its sender (kill(2)).
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGSTOP if operation == "pause" else signal.SIGCONT)
+            self._reply(message["id"], {})
         elif operation == "env":
             self._env.update(message["set"])
             self._reply(message["id"], {})

@@ -3,7 +3,7 @@
 Requests carry a number that the answer repeats. Descriptors travel beside the frame.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -17,8 +17,13 @@ BLOCKS = 250
 SLICE = 1024
 """Ids of one sandbox."""
 SLICES = BLOCK // SLICE
+STORED_UID = FIRST_BLOCK_UID + BLOCKS * BLOCK
+"""First of the ids that own sandboxes' files on disk: nobody's on the host, and no running sandbox's."""
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,95}$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,95}\Z")]
+Image = Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9][a-z0-9._-]{0,95})?\Z")]
+"""A name, or empty for none."""
+Kind = Literal["saved", "images", "volumes"]
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 44)]
 
 
@@ -32,6 +37,8 @@ class Start(msgspec.Struct, forbid_unknown_fields=True, tag="start", tag_field="
     local: list[str]
     layers: str
     """Directory of dependency layers."""
+    storage: str
+    """Directory of what outlives a sandbox; made and entered by the spawner only."""
     work: str
     """An existing directory to mount the private work area on."""
     capabilities: list[int]
@@ -53,8 +60,21 @@ class Zygote(msgspec.Struct, forbid_unknown_fields=True, tag="zygote", tag_field
 
     id: int
     layers: list[Name]
-    modules: list[Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,200}$")]]
+    image: Image
+    modules: list[Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,200}\Z")]]
     pytest: bool
+
+
+class Volume(msgspec.Struct, forbid_unknown_fields=True):
+    """A directory on disk that a sandbox has mounted."""
+
+    name: Name
+    subpath: Annotated[
+        str, msgspec.Meta(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?\Z")
+    ]
+    """Below the volume; empty for all of it."""
+    path: Annotated[str, msgspec.Meta(pattern=r"^/", max_length=1024)]
+    """Where it is mounted."""
 
 
 class Create(msgspec.Struct, forbid_unknown_fields=True, tag="create", tag_field="op"):
@@ -67,6 +87,9 @@ class Create(msgspec.Struct, forbid_unknown_fields=True, tag="create", tag_field
     shm_bytes: Bytes
     hostname: Name
     env: dict[str, str]
+    restore: Image
+    """Saved files it starts with."""
+    volumes: list[Volume]
 
 
 class Limit(msgspec.Struct, forbid_unknown_fields=True, tag="limit", tag_field="op"):
@@ -75,13 +98,66 @@ class Limit(msgspec.Struct, forbid_unknown_fields=True, tag="limit", tag_field="
     id: int
     slot: int
     limits: Limits
+    disk_bytes: Bytes
+    """0 leaves it as it is."""
 
 
 class Kill(msgspec.Struct, forbid_unknown_fields=True, tag="kill", tag_field="op"):
-    """Kill a sandbox; answered when every process of it is verified dead."""
+    """Kill a sandbox; answered when every process of it is verified dead, and its files are saved if asked for."""
 
     id: int
     slot: int
+    save: bool
+
+
+class Keep(msgspec.Struct, forbid_unknown_fields=True, tag="keep", tag_field="op"):
+    """From now on save this sandbox's files under a name however it ends, unless it is killed without saving."""
+
+    id: int
+    slot: int
+    name: Image
+    """Empty: no longer."""
+
+
+class Freeze(msgspec.Struct, forbid_unknown_fields=True, tag="freeze", tag_field="op"):
+    """Copy a live sandbox's files to disk, as an image together with the image it started from, or as saved files."""
+
+    id: int
+    slot: int
+    kind: Literal["saved", "images"]
+    name: Name
+
+
+class Copy(msgspec.Struct, forbid_unknown_fields=True, tag="copy", tag_field="op"):
+    """Copy saved files: to other saved files, or to an image together with the image they belong on."""
+
+    id: int
+    source: Name
+    kind: Literal["saved", "images"]
+    name: Name
+    base: Image
+
+
+class Stored(msgspec.Struct, forbid_unknown_fields=True, tag="stored", tag_field="op"):
+    """What there is on disk of one kind."""
+
+    id: int
+    kind: Kind
+
+
+class Forget(msgspec.Struct, forbid_unknown_fields=True, tag="forget", tag_field="op"):
+    """Remove a tree on disk."""
+
+    id: int
+    kind: Kind
+    name: Name
+
+
+class MakeVolume(msgspec.Struct, forbid_unknown_fields=True, tag="make_volume", tag_field="op"):
+    """An empty volume."""
+
+    id: int
+    name: Name
 
 
 class EndZygote(msgspec.Struct, forbid_unknown_fields=True, tag="end_zygote", tag_field="op"):
@@ -106,7 +182,9 @@ class Listen(msgspec.Struct, forbid_unknown_fields=True, tag="listen", tag_field
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
-Request = Zygote | Create | Limit | Kill | EndZygote | Counters | Listen
+Request = (Zygote | Create | Limit | Kill | EndZygote | Counters | Listen) | (
+    Keep | Freeze | Copy | Stored | Forget | MakeVolume
+)
 
 decode_start = msgspec.json.Decoder(Start).decode
 decode_request = msgspec.json.Decoder(Request).decode

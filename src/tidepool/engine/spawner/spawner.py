@@ -13,8 +13,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,55 +22,13 @@ import msgspec
 from tidepool.engine.errors import HostUnsupported
 from tidepool.engine.guest import frames
 from tidepool.engine.kernel import cgroups, net, pidfd, probe
-from tidepool.engine.spawner import birth, protocol, trees
+from tidepool.engine.spawner import birth, copying, protocol, storage, trees
+from tidepool.engine.spawner.books import Slot, Zygote, claim_block, pids_max
 
 _SWEEP_S = 0.02
 _INIT_NICE = -10
 _ZYGOTE_LIMITS = cgroups.GroupLimits(memory_bytes=4 << 30, pids=8192, cpu=1024.0)
 """It preloads packages, which run code; sandboxes leave its group for their own before they run anything."""
-
-
-@dataclass
-class Zygote:
-    """One zygote: its process, its block of ids, its free slices."""
-
-    number: int
-    block: int
-    lock: socket.socket
-    """Holds the block against other spawners of this host."""
-    pidfd: int
-    control: socket.socket
-    layers: list[str]
-    request: int
-    free: list[int] = field(default_factory=lambda: list(range(protocol.SLICES - 1, 0, -1)))
-    ready: bool = False
-    ending: int | None = None
-    """Request to answer once it and its sandboxes are dead."""
-
-    @property
-    def first_id(self) -> int:
-        """First host id of the block; slice 0 is the zygote's own."""
-        return protocol.FIRST_BLOCK_UID + self.block * protocol.BLOCK
-
-
-@dataclass
-class Slot:
-    """One sandbox."""
-
-    number: int
-    zygote: Zygote
-    slice: int
-    request: protocol.Create
-    control: socket.socket | None
-    """Our end until it is handed over."""
-    pidfd: int = -1
-    kill_request: int | None = None
-    dead: bool = False
-
-    @property
-    def leaf(self) -> str:
-        """Name of its control group."""
-        return f"s{self.number}"
 
 
 class Spawner:
@@ -82,16 +40,20 @@ class Spawner:
         self._seccomp_fd = seccomp_fd
         self._selector = selectors.DefaultSelector()
         self._trees = trees.Trees(start)
-        self._groups = cgroups.Tree.create(start.name, _pids_max())
+        self._storage = storage.Storage(Path(start.storage))
+        self._groups = cgroups.Tree.create(start.name, pids_max())
         self._zygotes: dict[int, Zygote] = {}
         self._slots: dict[int, Slot] = {}
         self._next = 1
         self._to_remove: list[str] = []
         """Control groups whose last process is still being counted."""
+        self._tasks: dict[socket.socket, tuple[storage.Task, Callable[[storage.Report], None]]] = {}
+        """Copies under way, and what follows them."""
         self._running = True
 
     def serve(self) -> None:
         """Until the engine closes its socket; then everything is killed and removed."""
+        self._storage = storage.Storage.prepare(Path(self._start.storage))
         self._trees.prepare()
         self._watch(self._engine, self._on_engine)
         self._answer(0, {"controllers": self._groups.controllers, "cgroup_version": self._groups.version})
@@ -134,11 +96,11 @@ class Spawner:
             self._engine.sendmsg([protocol.encode({"id": number, **answer})], rights, socket.MSG_NOSIGNAL)
 
     def _start_zygote(self, request: protocol.Zygote) -> None:
-        block, lock = _claim_block({zygote.block for zygote in self._zygotes.values()})
+        block, lock = claim_block({zygote.block for zygote in self._zygotes.values()})
         number = self._number()
         first_id = protocol.FIRST_BLOCK_UID + block * protocol.BLOCK
         try:
-            lowers = self._trees.lowers(f"i/{number}-0", first_id, request.layers)
+            lowers = self._trees.lowers(f"i/{number}-0", first_id, request.layers, request.image)
             mounts = (*self._trees.zygote_mounts(lowers), self._trees.devices())
             self._groups.add(f"z{number}", _ZYGOTE_LIMITS)
             attach = partial(self._groups.attach, f"z{number}")
@@ -148,7 +110,7 @@ class Spawner:
             self._groups.remove(f"z{number}")
             lock.close()
             raise
-        zygote = Zygote(number, block, lock, fd, control, request.layers, request.id)
+        zygote = Zygote(number, block, lock, fd, control, request.layers, request.image, request.id)
         self._zygotes[number] = zygote
         config = {
             "modules": request.modules,
@@ -169,23 +131,64 @@ class Spawner:
         try:
             limits = request.limits
             self._groups.add(slot.leaf, cgroups.GroupLimits(limits.memory_bytes, limits.pids, limits.cpu))
-            lowers = self._trees.lowers(f"i/{zygote.number}-{slot.slice}", first_id, zygote.layers)
-            mounts = self._trees.sandbox_mounts(f"s/{slot.number}", lowers, first_id, request.disk_bytes)
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            fds = (theirs.fileno(), *mounts, self._trees.devices())
-            frames.send(zygote.control, {"op": "fork", "slot": slot.number, "slice": slot.slice}, fds)
-            theirs.close()
-            frames.close_all(list(fds[1:]))
+            self._trees.make_upper(slot.upper, first_id, request.disk_bytes)
         except OSError:
             self._release(slot)
             raise
-        slot.control = ours
         self._slots[slot.number] = slot
+        if not request.restore:
+            self._fork(slot)
+            return
+
+        def restored(report: storage.Report) -> None:
+            error = report.error or ("the zygote has ended" if slot.dead else "")
+            if error:
+                self._answer(request.id, {"error": f"its files could not be brought back: {error}"})
+                self._drop(slot)
+            else:
+                self._fork(slot)
+
+        # In its control group: what is copied is the sandbox's memory from the start.
+        attach = partial(self._groups.attach, slot.leaf)
+        work = partial(self._storage.take, "saved", request.restore, slot.upper, first_id)
+        slot.copying = True
+        self._run(work, restored, attach)
+
+    def _fork(self, slot: Slot) -> None:
+        """Ask the zygote for a sandbox whose upper is ready."""
+        zygote, request = slot.zygote, slot.request
+        first_id = zygote.first_id + slot.slice * protocol.SLICE
+        slot.copying = False
+        fds: list[int] = []
+        try:
+            lowers = self._trees.lowers(
+                f"i/{zygote.number}-{slot.slice}", first_id, zygote.layers, zygote.image
+            )
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            slot.control = ours
+            fds = [theirs.detach(), *self._trees.sandbox_mounts(slot.upper, lowers), self._trees.devices()]
+            for volume in request.volumes:
+                directory = self._storage.open_volume(volume.name, volume.subpath)
+                fds.append(self._trees.volume(directory, first_id))
+            order = {
+                "op": "fork",
+                "slot": slot.number,
+                "slice": slot.slice,
+                "ids": protocol.SLICE,
+                "volumes": [volume.path for volume in request.volumes],
+            }
+            frames.send(zygote.control, order, tuple(fds))
+        except OSError as error:
+            self._answer(request.id, {"error": f"mounts: {error}"})
+            self._drop(slot)
+        finally:
+            frames.close_all(fds)
 
     def _limit(self, request: protocol.Limit) -> None:
-        limits = request.limits
-        leaf = self._slots[request.slot].leaf
-        self._groups.limit(leaf, cgroups.GroupLimits(limits.memory_bytes, limits.pids, limits.cpu))
+        limits, slot = request.limits, self._slots[request.slot]
+        self._groups.limit(slot.leaf, cgroups.GroupLimits(limits.memory_bytes, limits.pids, limits.cpu))
+        if request.disk_bytes:
+            self._trees.resize_upper(slot.upper, request.disk_bytes)
         self._answer(request.id, {})
 
     def _counters(self, request: protocol.Counters) -> None:
@@ -198,14 +201,73 @@ class Spawner:
 
     def _kill(self, request: protocol.Kill) -> None:
         slot = self._slots.get(request.slot)
-        if slot is None or slot.dead:
+        if slot is None:
             self._answer(request.id, {})
             return
-        slot.kill_request = request.id
+        slot.ends.append(request.id)
+        if not request.save:
+            slot.keep = ""
+        if slot.dead:
+            return  # its files are being saved
         if slot.pidfd >= 0:
             pidfd.kill(slot.pidfd)
+        elif slot.copying:
+            slot.dead = True  # seen when the copy has ended
         elif slot.control is not None:
             slot.control.close()  # not forked yet: it will find its socket closed and exit
+
+    def _keep(self, request: protocol.Keep) -> None:
+        self._slots[request.slot].keep = request.name
+
+    def _freeze(self, request: protocol.Freeze) -> None:
+        slot = self._slots[request.slot]
+        base = slot.zygote.image if request.kind == "images" else ""
+        first_id = slot.zygote.first_id + slot.slice * protocol.SLICE
+        work = partial(self._storage.put, slot.upper, request.kind, request.name, first_id, base)
+        self._run(work, partial(self._report, request.id))
+
+    def _copy(self, request: protocol.Copy) -> None:
+        source = self._storage.path("saved", request.source)
+        work = partial(
+            self._storage.put, source, request.kind, request.name, protocol.STORED_UID, request.base
+        )
+        self._run(work, partial(self._report, request.id))
+
+    def _stored(self, request: protocol.Stored) -> None:
+        self._answer(request.id, {"names": self._storage.names(request.kind)})
+
+    def _forget(self, request: protocol.Forget) -> None:
+        def work() -> copying.Copied:
+            self._storage.remove(request.kind, request.name)
+            return copying.Copied()
+
+        self._run(work, partial(self._report, request.id))
+
+    def _make_volume(self, request: protocol.MakeVolume) -> None:
+        self._storage.make_volume(request.name)
+        self._answer(request.id, {})
+
+    def _report(self, number: int, report: storage.Report) -> None:
+        if report.error:
+            self._answer(number, {"error": report.error})
+        else:
+            self._answer(number, {"bytes": report.bytes, "files": report.files, "skipped": report.skipped})
+
+    def _run(
+        self,
+        work: Callable[[], copying.Copied],
+        then: Callable[[storage.Report], None],
+        attach: Callable[[int], None] | None = None,
+    ) -> None:
+        """Do work in a child; `then` is called with what came of it, even while this process is ending."""
+        task = storage.start(work, attach)
+        self._tasks[task.sock] = (task, then)
+        self._watch(task.sock, lambda: self._finish(task))
+
+    def _finish(self, task: storage.Task) -> None:
+        self._selector.unregister(task.sock)
+        _, then = self._tasks.pop(task.sock)
+        then(task.finish())
 
     def _end_zygote(self, request: protocol.EndZygote) -> None:
         zygote = self._zygotes[request.zygote]
@@ -220,6 +282,12 @@ class Spawner:
         protocol.Listen: _listen,
         protocol.Kill: _kill,
         protocol.EndZygote: _end_zygote,
+        protocol.Keep: _keep,
+        protocol.Freeze: _freeze,
+        protocol.Copy: _copy,
+        protocol.Stored: _stored,
+        protocol.Forget: _forget,
+        protocol.MakeVolume: _make_volume,
     }
 
     # what zygotes and sandboxes do
@@ -277,21 +345,42 @@ class Spawner:
         self._bury(slot)
 
     def _bury(self, slot: Slot) -> None:
+        """All its processes are dead: save what is to be kept, then let go of everything."""
         slot.dead = True
-        self._slots.pop(slot.number, None)
-        oom_kills = self._groups.oom_kills(slot.leaf)
         if slot.pidfd >= 0:
             pidfd.close(slot.pidfd)
         if slot.control is not None:
             slot.control.close()
+            slot.control = None
+        if slot.copying:
+            return  # the end of the copy finds it dead
+        if not slot.keep:
+            self._let_go(slot, {})
+            return
+        first_id = slot.zygote.first_id + slot.slice * protocol.SLICE
+        work = partial(self._storage.put, slot.upper, "saved", slot.keep, first_id)
+        self._run(work, lambda report: self._let_go(slot, {"saved": msgspec.to_builtins(report)}))
+
+    def _let_go(self, slot: Slot, more: dict[str, Any]) -> None:
+        oom_kills = self._groups.oom_kills(slot.leaf)
+        asked = bool(slot.ends)
+        self._drop(slot, more)
+        if not asked:
+            self._answer(-2, {"died": slot.number, "oom_kills": oom_kills, **more})
+
+    def _drop(self, slot: Slot, more: dict[str, Any] | None = None) -> None:
+        """Forget a sandbox of which nothing runs, and tell those who wait for that."""
+        slot.dead = True
+        if slot.control is not None:
+            slot.control.close()
+            slot.control = None
+        self._slots.pop(slot.number, None)
         self._release(slot)
-        if slot.kill_request is not None:
-            self._answer(slot.kill_request, {})
-        else:
-            self._answer(-2, {"died": slot.number, "oom_kills": oom_kills})
+        for number in slot.ends:
+            self._answer(number, more or {})
 
     def _release(self, slot: Slot) -> None:
-        self._trees.remove(f"s/{slot.number}")
+        self._trees.remove(slot.upper)
         if not self._groups.remove(slot.leaf):
             self._to_remove.append(slot.leaf)
         slot.zygote.free.append(slot.slice)
@@ -301,7 +390,7 @@ class Spawner:
         self._selector.unregister(zygote.pidfd)
         with contextlib.suppress(KeyError):
             self._selector.unregister(zygote.control)
-        for slot in [slot for slot in self._slots.values() if slot.zygote is zygote]:
+        for slot in [slot for slot in self._slots.values() if slot.zygote is zygote and not slot.dead]:
             if slot.pidfd >= 0:
                 self._selector.unregister(slot.pidfd)
             self._bury(slot)
@@ -335,6 +424,8 @@ class Spawner:
             os.waitid(os.P_PIDFD, zygote.pidfd, os.WEXITED)
             zygote.ending = None
             self._on_zygote_death(zygote)
+        for task, _ in list(self._tasks.values()):
+            self._finish(task)  # what was acknowledged is on disk before we go
         deadline = time.monotonic() + 5
         while self._to_remove and time.monotonic() < deadline:
             self._sweep()
@@ -344,27 +435,6 @@ class Spawner:
     def _number(self) -> int:
         self._next += 1
         return self._next - 1
-
-
-def _pids_max() -> int:
-    """For all sandboxes together: three quarters of what the host has."""
-    with open("/proc/sys/kernel/pid_max") as file:
-        return int(file.read()) * 3 // 4
-
-
-def _claim_block(own: set[int]) -> tuple[int, socket.socket]:
-    """A block of ids no other spawner of this host uses: an abstract socket's name is the lock, freed with us."""
-    for block in range(protocol.BLOCKS):
-        if block in own:
-            continue
-        lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            lock.bind(f"\0tidepool-ids-{block}")
-        except OSError:
-            lock.close()
-            continue
-        return block, lock
-    raise ValueError("all blocks of ids are in use")
 
 
 def _close_passed(ancillary: list[tuple[int, int, bytes]]) -> None:

@@ -14,6 +14,8 @@ from tidepool.engine.kernel import idmap, mounts
 from tidepool.engine.spawner import protocol
 
 _INODES_PER_MIB = 64
+_PARTS = "rul"
+"""Directories of an upper: for /, /usr and /usr/local; with a w behind the overlay's work directory."""
 _DEVICES = {
     "null": (1, 3),
     "zero": (1, 5),
@@ -74,13 +76,19 @@ class Trees:
         syscalls.mount_setattr(place, syscalls.MOUNT_ATTR_RDONLY)
         return place
 
-    def lowers(self, directory: str, first_id: int, layers: list[str]) -> Lowers:
+    def lowers(self, directory: str, first_id: int, layers: list[str], image: str) -> Lowers:
         """Attach the idmapped clones for one slice below `directory`; reused when they are there already."""
         there = os.path.isdir(directory)
         if not there:
             os.mkdir(directory)
-        local = [os.path.join(self.start.layers, name) for name in layers] + self.start.local
-        groups = {"b": [self.start.base], "u": self.start.usr, "l": local}
+        dependencies = [os.path.join(self.start.layers, name) for name in layers]
+        frozen = {part: [f"{self.start.storage}/images/{image}/{part}"] if image else [] for part in "rul"}
+        groups = {
+            "b": [*frozen["r"], self.start.base],
+            "u": [*frozen["u"], *self.start.usr],
+            # Above the image's: what it was built with belongs to other dependencies.
+            "l": [*dependencies, *frozen["l"], *self.start.local],
+        }
         made: dict[str, list[str]] = {}
         for letter, sources in groups.items():
             made[letter] = [f"{directory}/{letter}{number}" for number in range(len(sources))]
@@ -95,13 +103,14 @@ class Trees:
         mounts.attach(mounts.idmapped_clone(source, self._map(first_id, owner)), target)
 
     def _map(self, first_id: int, owner: int) -> int:
-        """The id map for files of `owner`: root's keep their ids, another owner's become root's."""
+        """The id map for files of `owner`: root's keep their ids, stored ones too, another owner's become root's."""
         key = (first_id, owner)
         if key not in self._userns:
             last = protocol.SLICE - 1
-            extents = (
-                [(0, first_id, last), (65534, first_id + last, 1)] if owner == 0 else [(owner, first_id, 1)]
-            )
+            extents = {
+                0: [(0, first_id, last), (65534, first_id + last, 1)],
+                protocol.STORED_UID: [(owner, first_id, protocol.SLICE)],
+            }.get(owner, [(owner, first_id, 1)])
             self._userns[key] = idmap.create(extents)
         return self._userns[key]
 
@@ -114,21 +123,43 @@ class Trees:
             mounts.overlay(lowers.local + empty),
         )
 
-    def sandbox_mounts(
-        self, upper: str, lowers: Lowers, first_id: int, disk_bytes: int
-    ) -> tuple[int, int, int]:
-        """Writable overlays for /, /usr and /usr/local over one new tmpfs attached at `upper`."""
+    def make_upper(self, upper: str, first_id: int, disk_bytes: int) -> None:
+        """A new tmpfs at `upper` for everything a sandbox writes."""
         os.mkdir(upper)
-        inodes = max(1024, (disk_bytes >> 20) * _INODES_PER_MIB)
-        mounts.attach(mounts.tmpfs(disk_bytes, inodes), upper)
-        made = []
-        for letter, stack in (("r", lowers.base), ("u", lowers.usr), ("l", lowers.local)):
-            top, work = f"{upper}/{letter}", f"{upper}/{letter}w"
-            os.mkdir(top, 0o755)
-            os.chown(top, first_id, first_id)
-            os.mkdir(work, 0o700)
-            made.append(mounts.overlay(stack, top, work))
+        mounts.attach(mounts.tmpfs(disk_bytes, _inodes(disk_bytes)), upper)
+        for letter in _PARTS:
+            os.mkdir(f"{upper}/{letter}", 0o755)
+            os.chown(f"{upper}/{letter}", first_id, first_id)
+            os.mkdir(f"{upper}/{letter}w", 0o700)
+
+    def resize_upper(self, upper: str, disk_bytes: int) -> None:
+        """Another size for a sandbox's tmpfs; EINVAL when it holds more than that already."""
+        options = f"size={disk_bytes},nr_inodes={_inodes(disk_bytes)}"
+        flags = syscalls.MS_REMOUNT | syscalls.MS_NOSUID | syscalls.MS_NODEV
+        syscalls.mount("", upper, "", flags, options)
+
+    def sandbox_mounts(self, upper: str, lowers: Lowers) -> tuple[int, int, int]:
+        """Writable overlays for /, /usr and /usr/local over the tmpfs at `upper`."""
+        stacks = zip(_PARTS, (lowers.base, lowers.usr, lowers.local), strict=True)
+        made: list[int] = []
+        try:
+            for part, stack in stacks:
+                made.append(mounts.overlay(stack, f"{upper}/{part}", f"{upper}/{part}w"))
+        except OSError:
+            for fd in made:
+                os.close(fd)
+            raise
         return made[0], made[1], made[2]
+
+    def volume(self, directory: int, first_id: int) -> int:
+        """A detached writable mount of an open directory on disk, with the ids of one slice; closes `directory`."""
+        try:
+            clone = syscalls.open_tree("", syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH, directory)
+        finally:
+            os.close(directory)
+        bits = syscalls.MOUNT_ATTR_IDMAP | mounts.NOSUID_NODEV
+        syscalls.mount_setattr(clone, bits, userns_fd=self._map(first_id, protocol.STORED_UID))
+        return clone
 
     def remove(self, directory: str) -> None:
         """Detach everything attached at or below `directory` and remove it."""
@@ -143,6 +174,10 @@ class Trees:
         """Close the id maps of a slice."""
         for key in [key for key in self._userns if key[0] == first_id]:
             os.close(self._userns.pop(key))
+
+
+def _inodes(disk_bytes: int) -> int:
+    return max(1024, (disk_bytes >> 20) * _INODES_PER_MIB)
 
 
 def _detach(path: str) -> None:

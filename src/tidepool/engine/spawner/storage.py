@@ -1,0 +1,244 @@
+"""Trees kept on disk: files of stopped sandboxes, frozen images, volumes; and the child processes that copy them.
+
+Everything stands below one directory that only root may enter, owned by ids that nobody on the host has. A tree appears
+under its name in one rename, when it is whole. The spawner's loop never waits for a copy: it watches the child's end.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from tidepool.engine.guest import syscalls
+from tidepool.engine.spawner import copying, protocol
+
+KINDS = ("saved", "images", "volumes")
+_MAX_REPORT = 64 << 10
+
+
+class Report(msgspec.Struct):
+    """What a child says at its end."""
+
+    error: str = ""
+    bytes: int = 0
+    files: int = 0
+    skipped: list[str] = []
+
+
+decode_report = msgspec.json.Decoder(Report).decode
+
+
+@dataclass
+class Task:
+    """One child under way."""
+
+    pid: int
+    sock: socket.socket
+    """Readable when it has ended."""
+
+    def finish(self) -> Report:
+        """Reap it; blocks only if it has not ended."""
+        with self.sock:
+            try:
+                data = self.sock.recv(_MAX_REPORT)
+            except OSError:
+                data = b""
+        _, status = os.waitpid(self.pid, 0)
+        if not data:
+            return Report(error=f"copying ended with status {status} and no report")
+        return decode_report(data)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The trees of one state directory."""
+
+    root: Path
+
+    @classmethod
+    def prepare(cls, root: Path) -> "Storage":
+        """Make the directories; what was left unfinished is removed, unless another spawner works here."""
+        root.mkdir(mode=0o700, exist_ok=True)
+        os.chown(root, 0, 0)
+        os.chmod(root, 0o700)
+        for kind in KINDS:
+            (root / kind).mkdir(mode=0o755, exist_ok=True)
+        storage = cls(root)
+        lock = os.open(
+            root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        )  # held as long as this process lives
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            return storage
+        for kind in KINDS:
+            for name in os.listdir(root / kind):
+                if name.endswith("~"):
+                    storage.remove(kind, name)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        return storage
+
+    def path(self, kind: str, name: str) -> Path:
+        """Where a tree stands; it need not exist."""
+        return self.root / kind / name
+
+    def names(self, kind: str) -> list[str]:
+        """What there is of a kind."""
+        return sorted(name for name in os.listdir(self.root / kind) if not name.endswith("~"))
+
+    def remove(self, kind: str, name: str) -> None:
+        """Remove a tree; no error when it is not there."""
+        parent = os.open(self.root / kind, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            copying.remove_tree(parent, name)
+        finally:
+            os.close(parent)
+
+    def make_volume(self, name: str) -> None:
+        """An empty directory that belongs to root inside; no error when it is there.
+
+        Anyone inside may write to its top, as to /tmp: sandboxes of one tenant share it under several users.
+        """
+        place = self.path("volumes", name)
+        if not place.exists():
+            place.mkdir(mode=0o700)
+            os.chown(place, protocol.STORED_UID, protocol.STORED_UID)
+            os.chmod(place, 0o1777)
+
+    def open_volume(self, name: str, subpath: str) -> int:
+        """An open directory of a volume; what is missing of `subpath` is made. Follows no link a sandbox planted.
+
+        Raises:
+            OSError: There is no such volume, or something else stands in the way.
+        """
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(self.path("volumes", name), flags)
+        for part in filter(None, subpath.split("/")):
+            try:
+                made = True
+                try:
+                    os.mkdir(part, 0o700, dir_fd=fd)
+                except FileExistsError:
+                    made = False
+                inner = os.open(part, flags, dir_fd=fd)
+                if made:
+                    os.fchown(inner, protocol.STORED_UID, protocol.STORED_UID)
+                    os.fchmod(inner, 0o1777)
+            finally:
+                os.close(fd)
+            fd = inner
+        return fd
+
+    def put(self, source: str | Path, kind: str, name: str, first_id: int, base: str = "") -> copying.Copied:
+        """Copy a sandbox's upper to `kind/name`, replacing what was there; whole or not at all.
+
+        With `base`, an image, what comes out is that image with the upper on top.
+
+        Raises:
+            OSError: It could not be copied; what was there before is still there.
+        """
+        new = f"{name}~"
+        self.remove(kind, new)
+        ids = copying.shift(first_id, protocol.STORED_UID, protocol.SLICE)
+        os.mkdir(self.path(kind, new), 0o755)
+        try:
+            copied = copying.Copied()
+            for letter in ("r", "u", "l"):
+                target = self.path(kind, new) / letter
+                target.mkdir()
+                os.chown(target, protocol.STORED_UID, protocol.STORED_UID)
+                if base:
+                    with _opened(self.path("images", base) / letter) as below, _opened(target) as above:
+                        copying.link_tree(below, above)
+                _copy(Path(source) / letter, target, ids, copied, bool(base))
+        except OSError:
+            self.remove(kind, new)
+            raise
+        if self.path(kind, name).exists():
+            old = f"{name}.old~"
+            os.rename(self.path(kind, name), self.path(kind, old))
+            os.rename(self.path(kind, new), self.path(kind, name))
+            self.remove(kind, old)
+        else:
+            os.rename(self.path(kind, new), self.path(kind, name))
+        return copied
+
+    def take(self, kind: str, name: str, upper: str, first_id: int) -> copying.Copied:
+        """Copy `kind/name` into a new sandbox's upper.
+
+        Raises:
+            OSError: There is no such tree, or the upper is too small for it.
+        """
+        ids = copying.shift(protocol.STORED_UID, first_id, protocol.SLICE)
+        copied = copying.Copied()
+        for letter in ("r", "u", "l"):
+            _copy(self.path(kind, name) / letter, Path(upper) / letter, ids, copied)
+        return copied
+
+    def copy(self, kind: str, name: str, to_kind: str, to_name: str) -> copying.Copied:
+        """Copy one tree on disk to another."""
+        return self.put(self.path(kind, name), to_kind, to_name, protocol.STORED_UID)
+
+
+@contextlib.contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _copy(source: Path, target: Path, ids: copying.Ids, copied: copying.Copied, over: bool = False) -> None:
+    with _opened(source) as source_fd, _opened(target) as target_fd:
+        part = copying.Copy(ids, over).run(source_fd, target_fd)
+    copied.bytes += part.bytes
+    copied.files += part.files
+    copied.skipped += part.skipped[: 20 - len(copied.skipped)]
+
+
+def start(work: Callable[[], copying.Copied], attach: Callable[[int], None] | None = None) -> Task:
+    """Do `work` in a child that dies with us; `attach` puts it into a control group before it begins.
+
+    Raises:
+        OSError: There can be no more processes, or the control group is gone.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        status = 70
+        try:
+            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+            ours.close()
+            theirs.recv(1)
+            report = Report()
+            try:
+                copied = work()
+                report = Report("", copied.bytes, copied.files, [text[:300] for text in copied.skipped])
+            except OSError as error:
+                report.error = f"{error.strerror or error}"
+            except RecursionError:
+                report.error = "directories are nested too deeply"
+            theirs.send(msgspec.json.encode(report))
+            status = 0
+        finally:
+            os._exit(status)
+    theirs.close()
+    try:
+        if attach is not None:
+            attach(pid)
+        ours.send(b"g")
+    except OSError:
+        ours.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    return Task(pid, ours)
