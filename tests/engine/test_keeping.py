@@ -1,8 +1,10 @@
 """Files that outlive processes: stop and start, images, forks, volumes, and what comes back after the engine ended."""
 
+import io
 import os
 import shutil
 import signal
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -90,6 +92,46 @@ def test_an_image_holds_the_files_of_the_one_below_and_outlives_its_sandbox(host
     host.run(host.engine.delete(third))
     host.run(host.engine.delete_image("second"))
     assert host.run(_stored(host, "images")) == ()
+
+
+@pytest.mark.skipif(
+    shutil.which("busybox") is None, reason="busybox (Debian: busybox-static) is not installed"
+)
+def test_an_imported_image_is_a_system_of_its_own_and_its_tar_writes_nowhere_else(
+    host: EngineThread, place: Path
+) -> None:
+    busybox = Path(shutil.which("busybox") or "").read_bytes()
+    with tarfile.open(place / "tiny.tar", "w") as tar:
+        _add(tar, "bin/busybox", busybox, 0o4755)
+        for name in ("sh", "id", "cat", "ls"):
+            _add(tar, f"bin/{name}", link="busybox")
+        _add(tar, "etc/os-release", b"ID=tiny")
+        _add(tar, "out", link=str(place))
+        _add(tar, "out/pwned", b"through a link")
+        _add(tar, "../../../pwned", b"upwards")
+    host.run(host.engine.import_image("tiny", place / "tiny.tar"))
+    box = host.sandbox(image="tiny")
+    shown = host.shell(box, "cat /etc/os-release; id -un; ls /usr/local/lib; echo x > f").output
+    assert shown.startswith(b"ID=tinydaytona\n")
+    assert b"No such file" in shown
+    assert not list(place.rglob("pwned"))
+    assert (host.state_dir / "storage/images/tiny/r/bin/busybox").stat().st_mode & 0o7777 == 0o755
+    assert host.run(box.run_code(CodeRun("print(1)"))).exit_code == 127
+    host.run(host.engine.freeze(box, "tiny-more"))
+    more = host.sandbox(image="tiny-more")
+    assert host.shell(more, "cat f /etc/os-release").output == b"x\nID=tiny"
+    for one in (box, more):
+        host.run(host.engine.delete(one))
+    for image in ("tiny", "tiny-more"):
+        host.run(host.engine.delete_image(image))
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes = b"", mode: int = 0o644, link: str = "") -> None:
+    member = tarfile.TarInfo(name)
+    member.mode, member.size = mode, len(data)
+    if link:
+        member.type, member.linkname = tarfile.SYMTYPE, link
+    tar.addfile(member, io.BytesIO(data))
 
 
 def test_a_fork_begins_with_the_files_of_that_moment_and_is_then_its_own(host: EngineThread) -> None:
@@ -211,7 +253,7 @@ def test_what_was_running_when_the_engine_ended_can_be_brought_back(place: Path)
     second = EngineThread(state, place / "run3")
     try:
         assert second.run(_stored(second, "saved")) == (kept.id,)
-        box = second.engine.adopt(kept.spec, kept.id, None)
+        box = second.engine.adopt(kept.spec, kept.id, has_files=True)
         second.run(second.engine.start_again(box))
         assert second.shell(box, "cat file").stdout == b"text\n"
     finally:

@@ -8,20 +8,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tidepool.engine.engine import Engine, EngineConfig, drop_privileges
+    from tidepool.engine.engine import Engine, EngineConfig
     from tidepool.engine.files import Download, FileInfo, Files
+    from tidepool.engine.host import drop_privileges
     from tidepool.engine.lifecycle import State
     from tidepool.engine.result import ExecResult, TestCase, TestReport, Verdict
     from tidepool.engine.sandbox import Sandbox
-    from tidepool.engine.spec import CodeRun, Command, Limits, SandboxSpec, TestRun, Volume
+    from tidepool.engine.spec import CodeRun, Command, Limits, SandboxSpec, Secret, TestRun, Volume
 
 _ROOMS = {
-    "engine": ("Engine", "EngineConfig", "drop_privileges"),
+    "engine": ("Engine", "EngineConfig"),
     "files": ("Download", "FileInfo", "Files"),
+    "host": ("drop_privileges",),
     "lifecycle": ("State",),
     "result": ("ExecResult", "TestCase", "TestReport", "Verdict"),
     "sandbox": ("Sandbox",),
-    "spec": ("CodeRun", "Command", "Limits", "SandboxSpec", "TestRun", "Volume"),
+    "spec": ("CodeRun", "Command", "Limits", "SandboxSpec", "Secret", "TestRun", "Volume"),
 }
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "Limits",
     "Sandbox",
     "SandboxSpec",
+    "Secret",
     "State",
     "TestCase",
     "TestReport",

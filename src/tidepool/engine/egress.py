@@ -6,17 +6,23 @@ table). Index credentials are read by that process itself before it drops root; 
 
 import asyncio
 import concurrent.futures.thread  # noqa: F401 - used by asyncio.to_thread, once root is gone and files may be out of reach
+import contextlib
+import logging
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from tidepool.engine.errors import SetupFailed
+from tidepool.engine.errors import InvalidSpec, SetupFailed
 from tidepool.engine.guest import syscalls
+from tidepool.engine.spec import SandboxSpec
+
+log = logging.getLogger("tidepool.engine.egress")
 
 MAX_FRAME_BYTES = 64 << 10
 ANSWER_TIMEOUT_S = 10.0
@@ -37,17 +43,21 @@ class Egress:
         self._sock = sock
         self._process = process
         self._one_at_a_time = asyncio.Lock()
+        self._served: set[str] = set()
+        self._watched = -1
 
     @classmethod
-    def launch(cls, state_dir: Path, uid: int) -> "Egress":
+    def launch(cls, state_dir: Path, uid: int, options: Sequence[str] = ()) -> "Egress":
         """Start the process, as root: it reads pip's, uv's and npm's settings of this user and becomes `uid`.
 
-        Its log, one JSON line per decision, alternates between `egress.log` and `egress.log.1` in `state_dir`.
+        `options` say what the operator opens of his own network (`python -m tidepool.egress --help`). Its log, one
+        JSON line per decision, alternates between `egress.log` and `egress.log.1` in `state_dir`.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         logs = [_open_log(state_dir / name) for name in ("egress.log", "egress.log.1")]
         argv = [sys.executable, "-m", "tidepool.egress", "--control-fd", str(theirs.fileno())]
         argv += [word for fd in logs for word in ("--log-fd", str(fd))]
+        argv += options
         if os.geteuid() == 0:
             argv += ["--drop-to", f"{uid}:{uid}"]
         with theirs:
@@ -63,30 +73,55 @@ class Egress:
             os.close(fd)
         return cls(ours, process)
 
-    async def serve(
-        self,
-        sandbox_id: str,
-        listener: socket.socket,
-        port: int,
-        policy: Literal["none", "packages"] = "packages",
-    ) -> dict[str, str]:
+    def watch(self) -> None:
+        """Have it said loudly, in the log, when the process ends unasked; call it inside the event loop.
+
+        Nothing has to be done then: the listening sockets end with it, so that no sandbox has a network any more.
+        """
+        assert self._process is not None
+        self._watched = os.pidfd_open(self._process.pid)
+        asyncio.get_running_loop().add_reader(self._watched, self._ended)
+
+    def serves(self, sandbox_id: str) -> bool:
+        """Whether a sandbox has a listening socket, whatever its rights."""
+        return sandbox_id in self._served
+
+    async def serve(self, sandbox_id: str, listener: socket.socket, spec: SandboxSpec) -> str | None:
         """Have a sandbox served on a listening socket of its network namespace, which the caller still closes.
 
-        Returns the variables that make pip, uv and npm inside use it.
+        Returns the certificate (PEM) of the authority that vouches for hosts of its secrets; None without secrets.
 
         Raises:
+            InvalidSpec: The allow-list or a secret cannot be taken.
             SetupFailed: The process refused, or is gone.
         """
-        # A copy: when this caller is cancelled the frame is still sent, and must not carry a reused number.
-        await self._ask({"op": "serve", "id": sandbox_id, "policy": policy}, [os.dup(listener.fileno())])
-        return environment(port)
+        frame = {"op": "serve", "id": sandbox_id, **_rights(spec)}
+        was_served = sandbox_id in self._served
+        self._served.add(sandbox_id)  # before: a caller that is cancelled does not learn how it ended
+        try:
+            # A copy: when this caller is cancelled the frame is still sent, and must not carry a reused number.
+            return _authority(await self._ask(frame, [os.dup(listener.fileno())]))
+        except (InvalidSpec, SetupFailed):
+            if not was_served:
+                self._served.discard(sandbox_id)
+            raise
+
+    async def change(self, sandbox_id: str, spec: SandboxSpec) -> str | None:
+        """Give a served sandbox other rights; what it does that they do not allow is cut when this returns.
+
+        Raises:
+            InvalidSpec, SetupFailed: As `serve`; its rights are as before.
+        """
+        return _authority(await self._ask({"op": "change", "id": sandbox_id, **_rights(spec)}, []))
 
     async def stop(self, sandbox_id: str) -> None:
         """Cut a sandbox off: its socket and all its connections are closed when this returns.
 
         Never raises: a process that does not answer has lost its control socket, and ends with all it served.
         """
-        await self._exchange_shielded({"op": "close", "id": sandbox_id}, [])
+        if sandbox_id in self._served:
+            await self._exchange_shielded({"op": "close", "id": sandbox_id}, [])
+            self._served.discard(sandbox_id)
 
     async def identity(self) -> str:
         """A hash that changes when packages may come from elsewhere.
@@ -110,25 +145,49 @@ class Egress:
         Raises:
             subprocess.TimeoutExpired: It has not.
         """
+        self._unwatch()
         self._sock.close()
         if self._process is not None:
             await asyncio.to_thread(self._process.wait, _EXIT_TIMEOUT_S)
 
-    async def _ask(self, frame: dict[str, str], fds: list[int]) -> dict[str, Any]:
+    def _ended(self) -> None:
+        self._unwatch()
+        self._sock.close()
+        assert self._process is not None
+        log.critical(
+            "the egress process ended with status %s: the %d sandboxes that had a network have none any more, and new"
+            " ones get none until the server is started again",
+            self._process.wait(),
+            len(self._served),
+        )
+
+    def _unwatch(self) -> None:
+        if self._watched >= 0:
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                asyncio.get_running_loop().remove_reader(self._watched)
+            os.close(self._watched)
+            self._watched = -1
+
+    async def _ask(self, frame: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         reply = await self._exchange_shielded(frame, fds)
+        if reply.get("is_refused"):
+            raise InvalidSpec(f"network: {reply['error']}")
         if not reply["ok"]:
             raise SetupFailed(f"egress: {frame['op']}: {reply['error']}")
         return reply
 
-    async def _exchange_shielded(self, frame: dict[str, str], fds: list[int]) -> dict[str, Any]:
+    async def _exchange_shielded(self, frame: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         # A caller that is cancelled must not leave an answer behind that the next one takes for its own.
         return await asyncio.shield(asyncio.ensure_future(self._exchange(frame, fds)))
 
-    async def _exchange(self, frame: dict[str, str], fds: list[int]) -> dict[str, Any]:
+    async def _exchange(self, frame: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+        data = msgspec.json.encode(frame)
         try:
+            if len(data) > MAX_FRAME_BYTES:
+                return {"ok": False, "error": "allow-list and secrets are too long", "is_refused": True}
             async with self._one_at_a_time, asyncio.timeout(ANSWER_TIMEOUT_S):
                 # Never full: the frame before this one has been answered.
-                socket.send_fds(self._sock, [msgspec.json.encode(frame)], fds)
+                socket.send_fds(self._sock, [data], fds)
                 answer = await asyncio.get_running_loop().sock_recv(self._sock, MAX_FRAME_BYTES)
                 return msgspec.json.decode(answer or _GONE, type=dict[str, Any])
         except (OSError, TimeoutError) as error:
@@ -139,18 +198,17 @@ class Egress:
                 os.close(fd)
 
 
-def environment(port: int) -> dict[str, str]:
-    """Variables that make pip, uv and npm inside a sandbox use the proxy on its loopback."""
-    place = f"http://127.0.0.1:{port}"
-    return {
-        "PIP_INDEX_URL": f"{place}/simple/",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "UV_DEFAULT_INDEX": f"{place}/simple/",
-        "npm_config_registry": f"{place}/npm/",
-        "npm_config_audit": "false",
-        "npm_config_fund": "false",
-        "npm_config_update_notifier": "false",
-    }
+def _rights(spec: SandboxSpec) -> dict[str, Any]:
+    secrets = [
+        {"placeholder": secret.placeholder, "value": secret.value, "hosts": list(secret.hosts)}
+        for secret in spec.secrets.values()
+    ]
+    return {"policy": spec.network, "allow": list(spec.network_allow), "secrets": secrets}
+
+
+def _authority(reply: dict[str, Any]) -> str | None:
+    found = reply.get("authority")
+    return None if found is None else str(found)
 
 
 def _open_log(path: Path) -> int:

@@ -9,27 +9,37 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from tidepool.engine import host
 from tidepool.engine.backends import namespaces
 from tidepool.engine.egress import Egress
-from tidepool.engine.errors import Conflict, Fault, InvalidSpec, NoCapacity, NotFound, SetupFailed, WrongState
-from tidepool.engine.guest import syscalls
+from tidepool.engine.errors import (
+    Conflict,
+    Fault,
+    InvalidSpec,
+    NoCapacity,
+    NotFound,
+    SetupFailed,
+    TidepoolError,
+    WrongState,
+)
 from tidepool.engine.layers import Layers
 from tidepool.engine.lifecycle import Event, State
+from tidepool.engine.network import Networks
 from tidepool.engine.pool import Layer, Pool, Warm
 from tidepool.engine.sandbox import Host, Sandbox
 from tidepool.engine.spawner import protocol
-from tidepool.engine.spec import Limits, SandboxSpec
+from tidepool.engine.spec import Limits, Network, SandboxSpec, Secrets
 
-PROXY_PORT = 3128
-"""Where a sandbox with network `packages` finds the package proxy on its loopback."""
 _TOMBSTONE_S = 30.0
 _LINE_IDLE_S = 300.0
 _HOUSEKEEPING_S = 5.0
-_MIN_FREE_MEMORY = 256 << 20
+
+_RUNNING = (State.CREATING, State.STARTING, State.STARTED, State.STOPPING)
 
 Progress = Callable[[str], None]
 
@@ -39,14 +49,18 @@ class EngineConfig:
     """How one engine is set up."""
 
     state_dir: Path
-    """Images and dependency layers; kept between starts."""
+    """Images and dependency layers; kept between starts, and shared with other engines of this host."""
     runtime_dir: Path
     """Sockets and locks of this start."""
     pool_size: int = 2
     """Parked sandboxes per tenant and dependency layer in use."""
     max_sandboxes: int = 1000
+    storage: str = "storage"
+    """Directory in `state_dir` for files that outlive sandboxes: one engine's at a time."""
     drop_root: bool = True
     """Whether `start` gives up root for the whole process after the spawner runs."""
+    egress_options: tuple[str, ...] = ()
+    """What the operator opens of his own network to sandboxes: options of the egress process."""
 
 
 @dataclass
@@ -64,10 +78,11 @@ class Engine:
         self._config = config
         self._backend = backend
         self._egress = egress
+        self._networks = Networks(egress, backend.listen)
         self._pool = Pool(backend, config.pool_size)
         self._entries: dict[str, _Entry] = {}
         self._layers: Layers | None = None
-        self._volumes_on = frozenset({_filesystem(config.state_dir)})
+        self._volumes_on = frozenset({host.filesystem_of(config.state_dir)})
         self._housekeeping: asyncio.Task[None] | None = None
 
     @classmethod
@@ -77,16 +92,17 @@ class Engine:
         Raises:
             HostUnsupported: This host cannot isolate; the sentence says what to enable, and nothing was run.
         """
-        _make_directories(config)
-        launched = namespaces.launch(config.state_dir, f"tidepool-{os.getpid()}")
-        egress = Egress.launch(config.state_dir, protocol.EGRESS_UID)
+        host.make_directories(config.state_dir, config.drop_root)
+        launched = namespaces.launch(config.state_dir, config.storage, f"tidepool-{os.getpid()}")
+        egress = Egress.launch(config.state_dir, protocol.EGRESS_UID, config.egress_options)
         if config.drop_root:
-            drop_privileges(protocol.SERVER_UID)
+            host.drop_privileges(protocol.SERVER_UID)
         engine_ref: list[Engine] = []
         backend = namespaces.Backend(launched, lambda *death: engine_ref[0]._on_death(*death))
         engine = cls(config, backend, egress)
         engine_ref.append(engine)
         await backend.ready()
+        egress.watch()
         engine._layers = Layers(
             config.state_dir, launched.python, engine.create, engine.delete, egress.identity
         )
@@ -105,8 +121,8 @@ class Engine:
 
     @property
     def alive(self) -> int:
-        """How many sandboxes there are, of all tenants."""
-        return sum(1 for entry in self._entries.values() if entry.gone_at is None)
+        """How many sandboxes run or are about to, of all tenants."""
+        return sum(entry.sandbox.state in _RUNNING for entry in self._entries.values())
 
     async def create(
         self, spec: SandboxSpec, progress: Progress | None = None, *, number: str | None = None
@@ -134,6 +150,40 @@ class Engine:
             raise
         return sandbox
 
+    def announce(self, spec: SandboxSpec) -> Sandbox:
+        """A sandbox whose image is still being built: in state pending_build until `complete`.
+
+        Raises:
+            Conflict, NoCapacity: As `create`.
+        """
+        self._admit(spec)
+        sandbox = Sandbox(spec)
+        sandbox.state = State.PENDING_BUILD
+        self._entries[sandbox.id] = _Entry(sandbox)
+        return sandbox
+
+    async def complete(
+        self, sandbox: Sandbox, spec: Awaitable[SandboxSpec], progress: Progress | None = None
+    ) -> None:
+        """Start an announced sandbox when its spec is known; whatever fails is said in its `error_reason`.
+
+        Deleting it meanwhile is no failure.
+        """
+        entry = self._entries[sandbox.id]
+        sandbox.happen(Event.BUILD)
+        try:
+            sandbox.spec = await spec
+            if sandbox.state is State.BUILDING:
+                await self._bring_up(entry, "", progress)
+        except TidepoolError as error:
+            sandbox.error_reason = str(error)
+            if sandbox.state is State.BUILDING:
+                sandbox.happen(Event.FAIL)
+        finally:
+            if sandbox.state is not State.STARTED and entry.warm is not None:
+                await asyncio.shield(self._kill(entry.warm))
+                entry.warm = None
+
     def get(self, ref: str, tenant: str) -> Sandbox:
         """By id or name; destroyed ones stay visible for 30 s.
 
@@ -148,6 +198,11 @@ class Engine:
             if sandbox.name == ref and sandbox.spec.tenant == tenant and entry.gone_at is None:
                 return sandbox
         raise NotFound(f"Sandbox with ID or name {ref[:100]} not found")
+
+    def find(self, number: str) -> Sandbox | None:
+        """By id whoever's it is: for who has shown a right to this one sandbox instead of a tenant's key."""
+        entry = self._entries.get(number)
+        return entry.sandbox if entry is not None and entry.gone_at is None else None
 
     def list(self, tenant: str) -> "list[Sandbox]":
         """A tenant's sandboxes in order of creation, without destroyed ones."""
@@ -228,6 +283,12 @@ class Engine:
                 raise InvalidSpec(f"sandbox {sandbox.name} cannot be resized: {error}") from None
         sandbox.spec = replace(sandbox.spec, limits=limits)
 
+    async def set_network(
+        self, sandbox: Sandbox, network: Network, allow: Sequence[str] = (), secrets: Secrets | None = None
+    ) -> None:
+        """Another network, as in `SandboxSpec`; what it forbids is cut at once. None leaves the secrets."""
+        await self._networks.change(sandbox, self._entries[sandbox.id].warm, network, allow, secrets)
+
     async def fork(self, sandbox: Sandbox, spec: SandboxSpec) -> Sandbox:
         """Another sandbox that begins with the files of this one as they are now.
 
@@ -250,6 +311,18 @@ class Engine:
             SetupFailed: They could not be copied.
         """
         return (await self._copy_files(sandbox, "images", image)).bytes
+
+    async def import_image(self, image: str, tar: Path) -> int:
+        """Make an image of the tar of a whole system, one that does not lie on this host's; returns its bytes.
+
+        Raises:
+            SetupFailed: The tar is damaged, or there is no room.
+        """
+        fd = os.open(tar, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return (await self._backend.unpack(fd, image)).bytes
+        finally:
+            os.close(fd)
 
     async def delete_image(self, image: str) -> None:
         """Remove an image; no error when it is not there.
@@ -283,15 +356,17 @@ class Engine:
         """What is on disk: ids of sandboxes (`saved`), names of `images` and of `volumes`."""
         return tuple(await self._backend.stored(kind))
 
-    async def forget(self, number: str) -> None:
-        """Remove the saved files of a sandbox that this engine does not know."""
-        await self._backend.forget("saved", number)
+    async def forget_others(self) -> None:
+        """Remove saved files of sandboxes that this engine does not know, unless another engine may know them."""
+        for number in await self._backend.stored("saved") if self._backend.alone else ():
+            if number not in self._entries:
+                await self._backend.forget("saved", number)
 
-    def adopt(self, spec: SandboxSpec, number: str, reason: str | None) -> Sandbox:
-        """A sandbox of a former engine whose files were saved: stopped, or failed for `reason`."""
+    def adopt(self, spec: SandboxSpec, number: str, has_files: bool) -> Sandbox:
+        """A sandbox of a former engine: stopped when its files were saved, else only there to be told about."""
         sandbox = Sandbox(spec, number)
-        sandbox.has_saved_files = True
-        sandbox.state, sandbox.error_reason = (State.ERROR, reason) if reason else (State.STOPPED, None)
+        sandbox.has_saved_files = has_files
+        sandbox.state = State.STOPPED if has_files else State.ERROR
         self._entries[number] = _Entry(sandbox)
         return sandbox
 
@@ -315,12 +390,10 @@ class Engine:
             raise Conflict(f"Sandbox with name {spec.name} already exists")
 
     def _check_room(self) -> None:
-        running = sum(
-            1 for entry in self._entries.values() if entry.warm is not None and entry.gone_at is None
-        )
+        running = sum(entry.sandbox.state in _RUNNING for entry in self._entries.values())
         if running >= self._config.max_sandboxes:
             raise NoCapacity(f"this host runs {running} sandboxes already; delete some or try again later")
-        if _free_memory() < _MIN_FREE_MEMORY:
+        if host.free_memory() < host.MIN_FREE_MEMORY:
             raise NoCapacity("this host has less than 256 MiB of free memory; try again later")
 
     async def _bring_up(self, entry: _Entry, restore: str, progress: Progress | None) -> None:
@@ -337,8 +410,7 @@ class Engine:
     async def _stop(self, entry: _Entry) -> None:
         sandbox, warm = entry.sandbox, entry.warm
         assert warm is not None
-        if sandbox.spec.network != "none":
-            await self._egress.stop(sandbox.id)
+        await self._networks.take(sandbox.id)
         entry.warm = None
         sandbox.detach()
         warm.channel.close()
@@ -370,18 +442,19 @@ class Engine:
     async def _furnish(self, sandbox: Sandbox, warm: Warm) -> None:
         """Give a box its identity: environment, network, channel."""
         slot = warm.box.slot
-        env = {**_identity(sandbox), **sandbox.spec.env}
-        if sandbox.spec.network == "packages":
-            with await self._backend.listen(slot, PROXY_PORT) as listener:
-                env |= await self._egress.serve(sandbox.id, listener, PROXY_PORT)
-
+        changed = {**_identity(sandbox), **sandbox.spec.env, **sandbox.env_changes}
+        env = {name: value for name, value in changed.items() if value is not None}
+        env |= await self._networks.give(sandbox.id, sandbox.spec, warm)
         volumes_on = self._volumes_on if sandbox.spec.volumes else frozenset()
 
         async def destroy(reason: str) -> None:
             kept = await self._backend.kill(slot, save=True)
             self._lost(self._entries[sandbox.id], reason, kept)
 
-        sandbox.attach(warm.channel, Host(lambda: self._backend.oom_kills(slot), destroy, volumes_on))
+        host = Host(
+            partial(self._backend.usage, slot), partial(self._backend.connect, slot), destroy, volumes_on
+        )
+        sandbox.attach(warm.channel, host)
         await sandbox.set_env(env)
 
     async def _abandon(self, entry: _Entry) -> None:
@@ -390,8 +463,7 @@ class Engine:
 
     async def _remove(self, entry: _Entry) -> None:
         entry.gone_at = time.monotonic()
-        if entry.sandbox.spec.network != "none":
-            await self._egress.stop(entry.sandbox.id)
+        await self._networks.take(entry.sandbox.id)
         if entry.warm is not None:
             await self._kill(entry.warm)
         if entry.sandbox.has_saved_files:
@@ -427,36 +499,6 @@ class Engine:
                 await self._pool.trim(_LINE_IDLE_S)
 
 
-def _filesystem(place: Path) -> int:
-    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return syscalls.filesystem_type(fd)
-    finally:
-        os.close(fd)
-
-
-def drop_privileges(uid: int) -> None:
-    """Become `uid` for good: no groups, no way back, no core dumps with secrets in them.
-
-    Raises:
-        SetupFailed: It could not be done; the process must not go on.
-    """
-    os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
-    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-    if os.getresuid() != (uid, uid, uid) or os.geteuid() == 0:
-        raise SetupFailed("root could not be given up")
-
-
-def _make_directories(config: EngineConfig) -> None:
-    config.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    layers = config.state_dir / "layers"
-    layers.mkdir(mode=0o755, exist_ok=True)
-    if os.geteuid() == 0 and config.drop_root:
-        os.chown(layers, protocol.SERVER_UID, protocol.SERVER_UID)
-
-
 def _identity(sandbox: Sandbox) -> dict[str, str]:
     user = sandbox.spec.user
     return {
@@ -465,11 +507,3 @@ def _identity(sandbox: Sandbox) -> dict[str, str]:
         "USER": user,
         "LOGNAME": user,
     }
-
-
-def _free_memory() -> int:
-    with open("/proc/meminfo") as file:
-        for line in file:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return _MIN_FREE_MEMORY

@@ -72,7 +72,9 @@ class Order:
     source: bytes | None = None
     """Program text, handed over in a memfd."""
     report: bool = False
-    """Whether a third output, the test report, is read."""
+    """Whether a third output is read: the test report, the charts."""
+    live: bool = False
+    """Whether stdin stays open for `Run.write`, and the third output is delivered as it comes."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,21 @@ class Run:
         self._report = bytearray()
         self._readers: dict[int, str] = {}
         self._feeder: asyncio.Task[None] | None = None
+        self._stdin: int | None = None
         self._refused: str | None = None
         self._timed_out = False
         self.stuck = False
         """Whether the tree could not be ended from inside, also where nobody waits for the outcome any more."""
         self._deliveries: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+
+    @property
+    def over(self) -> bool:
+        """Whether its leader has ended."""
+        return self._ended.done()
+
+    def deliver_to(self, sink: Sink) -> None:
+        """Hand output over as it comes; before it is started."""
+        self._sink = sink
 
     async def finish(self) -> Outcome:
         """Start it and wait for its end.
@@ -128,7 +140,11 @@ class Run:
     def _start(self) -> None:
         passed: list[int] = []
         try:
-            if self._order.stdin:
+            if self._order.live:
+                read, self._stdin = os.pipe2(os.O_CLOEXEC)
+                passed.append(read)
+                os.set_blocking(self._stdin, False)
+            elif self._order.stdin:
                 read, write = os.pipe2(os.O_CLOEXEC)
                 passed.append(read)
                 self._feeder = self._loop.create_task(_feed(write, self._order.stdin))
@@ -142,7 +158,7 @@ class Run:
                 **self._order.message,
                 "id": self._number,
                 "op": "run",
-                "stdin": bool(self._order.stdin),
+                "stdin": self._order.live or bool(self._order.stdin),
             }
             self._channel.send(message, tuple(passed))
         finally:
@@ -168,15 +184,19 @@ class Run:
             if not data:
                 self._forget(fd)
                 return
+            if name == "report" and self._order.live:  # what was written before it is kept before it
+                for other in [other for other, kind in self._readers.items() if kind != "report"]:
+                    self._readable(other)
             self._keep(name, data)
 
     def _keep(self, name: str, data: bytes) -> None:
-        if name == "report":
+        if name == "report" and not self._order.live:
             if len(self._report) < _REPORT_LIMIT:
                 self._report += data
             return
-        self._streams[name].add(data)
-        self._streams["output"].add(data)
+        if name != "report":
+            self._streams[name].add(data)
+            self._streams["output"].add(data)
         if self._sink is not None:
             self._deliveries.put_nowait((name, data))
             if self._deliveries.qsize() >= _MAX_WAITING:
@@ -205,6 +225,43 @@ class Run:
                 deliveries.cancel()
                 await asyncio.wait([deliveries])
 
+    async def write(self, data: bytes) -> None:
+        """Write to a live run's stdin; waits while its pipe is full.
+
+        Raises:
+            BrokenPipeError: The run reads no more, or its stdin was closed here.
+        """
+        if self._stdin is None:
+            raise BrokenPipeError("the run's stdin is closed")
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._stdin, view) :]
+            except BlockingIOError:
+                await self._writable(self._stdin)
+                if self._stdin is None:
+                    raise BrokenPipeError("the run has ended") from None
+
+    async def _writable(self, fd: int) -> None:
+        writable = self._loop.create_future()
+        self._loop.add_writer(fd, _wake, writable)
+        try:
+            await asyncio.wait((writable, self._ended), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._loop.remove_writer(fd)
+
+    def close_stdin(self) -> None:
+        """A live run reads the end of its input."""
+        if self._stdin is not None:
+            self._loop.remove_writer(self._stdin)
+            os.close(self._stdin)
+            self._stdin = None
+
+    async def interrupt(self) -> None:
+        """SIGINT to the leader's process group; no error where it has ended."""
+        if not self._ended.done() and self._channel.lost is None:
+            await self._channel.call({"op": "interrupt", "run": self._number})
+
     async def kill(self) -> dict[str, Any]:
         """End the tree and wait for its leader; an answer with `stuck` when that does not come in time."""
         number = self._channel.open(lambda _, fds: close_all(fds))
@@ -218,6 +275,12 @@ class Run:
             return {"stuck": True}
         finally:
             self._channel.close_request(number)
+
+    async def end(self) -> None:
+        """`kill` from beside `finish`, which comes to its end by it in any case."""
+        answer = await self.kill()
+        if not self._ended.done():
+            self._ended.set_result(answer)
 
     async def _deliver_always(self) -> None:
         assert self._sink is not None
@@ -254,6 +317,7 @@ class Run:
             duration_s=duration,
             peak_memory_bytes=max(0, peak),
             basis="fork" if isinstance(end, dict) and end.get("basis") == "fork" else "exec",
+            charts=bytes(self._report) if self._order.source is not None else b"",
         )
         return Outcome(result, bytes(self._report), status, bool(answer.get("stuck")))
 
@@ -284,6 +348,7 @@ class Run:
             self._channel.close_request(self._number)
             for fd in list(self._readers):
                 self._forget(fd)
+            self.close_stdin()
             if self._feeder is not None:
                 self._feeder.cancel()
 

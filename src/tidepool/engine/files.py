@@ -154,6 +154,18 @@ class Files:
         """Change mode bits, owner and group (names or numbers as inside)."""
         await self._ask("permissions", path, mode=mode, owner=owner, group=group)
 
+    async def space(self, path: str) -> tuple[int, int]:
+        """How many bytes the filesystem has that `path` is on, and how many of them are free.
+
+        Raises:
+            NotFound, AccessDenied, InvalidSpec.
+        """
+        answer = await self._ask("space", path)
+        try:
+            return int(answer["total"]), int(answer["free"])
+        except (KeyError, TypeError, ValueError):
+            raise SandboxLost("the sandbox sent figures that are not valid") from None
+
     async def read(self, path: str) -> bytes:
         """A whole file of at most 64 MiB.
 

@@ -31,6 +31,10 @@ daytona:x:1000:1000:daytona:/home/daytona:/bin/sh
 nobody:x:65534:65534:nobody:/:/usr/sbin/nologin
 """
 _GROUPS = "root:x:0:\ndaemon:x:1:\ntty:x:5:\ndaytona:x:1000:\nnogroup:x:65534:\n"
+_FONTS = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig><dir>/usr/share/fonts</dir><cachedir prefix="xdg">fontconfig</cachedir></fontconfig>
+"""
 _ETC = {
     "passwd": _USERS,
     "group": _GROUPS,
@@ -43,6 +47,7 @@ _ETC = {
     "protocols": "ip 0 IP\nicmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\n",
     "profile": "",
     "timezone": "Etc/UTC\n",
+    "fonts/fonts.conf": _FONTS,
 }
 
 
@@ -117,7 +122,7 @@ def _guest_directory() -> Path:
 
 def _write_base(base: Path) -> None:
     for name in (
-        "etc",
+        "etc/fonts",
         "usr",
         "var",
         "run",
@@ -210,6 +215,7 @@ def _write_local_mask(mask: Path, prefix: Path, version: str) -> None:
         for path in _unreadable(str(prefix)):
             with contextlib.suppress(FileExistsError):
                 _whiteout(mask / os.path.relpath(path, prefix))
+    shutil.copyfile(_guest_directory() / "charts.py", site / "tidepool_charts.py")
     _add_pip(site, binaries)
     _add_uv(binaries)
 

@@ -11,6 +11,9 @@ from tidepool.engine.errors import WrongState
 class State(StrEnum):
     """Where a sandbox is in its life, in Daytona's words."""
 
+    PENDING_BUILD = "pending_build"
+    BUILDING = "building_snapshot"
+    BUILD_FAILED = "build_failed"
     CREATING = "creating"
     STARTED = "started"
     STOPPING = "stopping"
@@ -25,6 +28,7 @@ class State(StrEnum):
 class Event(StrEnum):
     """What can happen to a sandbox."""
 
+    BUILD = "build"
     READY = "ready"
     STOP = "stop"
     STOPPED = "stopped"
@@ -36,6 +40,12 @@ class Event(StrEnum):
 
 
 TABLE: dict[tuple[State, Event], State] = {
+    (State.PENDING_BUILD, Event.BUILD): State.BUILDING,
+    (State.PENDING_BUILD, Event.DELETE): State.DESTROYING,
+    (State.BUILDING, Event.READY): State.STARTED,
+    (State.BUILDING, Event.FAIL): State.BUILD_FAILED,
+    (State.BUILDING, Event.DELETE): State.DESTROYING,
+    (State.BUILD_FAILED, Event.DELETE): State.DESTROYING,
     (State.CREATING, Event.READY): State.STARTED,
     (State.CREATING, Event.FAIL): State.ERROR,
     (State.CREATING, Event.DELETE): State.DESTROYING,

@@ -42,6 +42,8 @@ class ExecResult:
     """Largest resident set of the leader and the children it waited for, as the kernel counted."""
     basis: str = "exec"
     """`exec`: a fresh process image. `fork`: forked from the preloaded interpreter."""
+    charts: bytes = b""
+    """What a Python text showed with matplotlib, as its own process wrote it: to be decoded strictly."""
 
     @property
     def succeeded(self) -> bool:
@@ -106,3 +108,16 @@ class TestReport:
         if not self.count("passed"):
             return "no test passed: all were skipped or expected to fail"
         return ""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a sandbox uses, as its control group counts; None where that is not counted on this host."""
+
+    oom_kills: int = 0
+    """Processes that its memory limit has killed."""
+    memory_bytes: int | None = None
+    cache_bytes: int | None = None
+    """Page cache in `memory_bytes`; a sandbox's files are in it."""
+    cpu_ns: int | None = None
+    """Processor time of all its processes so far."""

@@ -7,21 +7,23 @@ asked what the guest cannot be trusted to say.
 import asyncio
 import contextlib
 import os
+import secrets
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tidepool.engine import lifecycle
+from tidepool.engine import lifecycle, ports
 from tidepool.engine.channel import Channel
 from tidepool.engine.errors import SandboxLost, WrongState
 from tidepool.engine.exec import Order, Outcome, Run, Sink
 from tidepool.engine.files import Files
 from tidepool.engine.lifecycle import Event, State
+from tidepool.engine.process import KEPT_BYTES, Process
 from tidepool.engine.report import parse_report
-from tidepool.engine.result import ExecResult, TestReport, Verdict
-from tidepool.engine.spec import HOME, CodeRun, Command, SandboxSpec, TestRun
+from tidepool.engine.result import ExecResult, TestReport, Usage, Verdict
+from tidepool.engine.spec import HOME, CodeRun, Command, SandboxSpec, TestRun, check_env
 
 _UIDS = {"daytona": 1000, "root": 0}
 _LOG_BYTES = 64 << 10
@@ -37,7 +39,8 @@ _INTERPRETERS = {
 class Host:
     """What a sandbox may ask the host side for; the engine gives it."""
 
-    oom_kills: Callable[[], Awaitable[int]]
+    usage: Callable[[], Awaitable[Usage]]
+    socket: ports.MakeSocket
     destroy: Callable[[str], Awaitable[None]]
     """Kill the sandbox from outside, with the reason it had to be."""
     volumes_on: frozenset[int] = frozenset()
@@ -59,6 +62,16 @@ class Sandbox:
         self.error_reason: str | None = None
         """Why it is in state error; None otherwise."""
         self.created_at = self.updated_at = self.last_activity_at = datetime.now(UTC)
+        self.env_changes: dict[str, str | None] = {}
+        """What `change_env` has changed since it was made; None: unset."""
+        self.source = ""
+        """What its maker says it was made from; the engine only keeps it."""
+        self.public = False
+        """Whether whoever exposes its ports may do so without a token; the engine only keeps it."""
+        self.signing_key = secrets.token_urlsafe(32)
+        """Signs what gives a right to this one sandbox; the engine only keeps it."""
+        self.on_change: Callable[[Sandbox, State], None] | None = None
+        """Called after each change of state, with the state before."""
         self.has_saved_files = False
         """Whether its files are on disk: as they were when it last stopped."""
         self.not_kept: tuple[str, ...] = ()
@@ -91,15 +104,18 @@ class Sandbox:
 
     def happen(self, event: Event) -> None:
         """Move along the lifecycle's table."""
-        self.state = lifecycle.after(self.state, event)
+        before = self.state
+        self.state = lifecycle.after(before, event)
         self.updated_at = datetime.now(UTC)
+        if self.on_change is not None:
+            self.on_change(self, before)
 
     def lose(self, reason: str) -> None:
         """The box has died without being asked to."""
         self._died.set()
         if self.state is State.STARTED:
-            self.happen(Event.FAIL)
             self.error_reason = reason
+            self.happen(Event.FAIL)
 
     # what a user can do
 
@@ -167,10 +183,65 @@ class Sandbox:
             with contextlib.suppress(asyncio.CancelledError, SandboxLost):
                 await task
 
-    async def set_env(self, values: dict[str, str]) -> None:
-        """Change the environment of runs to come."""
+    async def open(self, run: Command | CodeRun, *, counts: bool = True) -> Process:
+        """Start something that is written to and read from while it runs.
+
+        Args:
+            run: Its `stdin` and its bound on output are not looked at. A Python text may write to descriptor 4.
+            counts: Whether the sandbox is busy as long as it runs.
+
+        Raises:
+            WrongState, SandboxLost: As `exec`.
+        """
+        self._need_started()
         assert self._channel is not None
-        await self._channel.call({"op": "env", "set": values})
+        order = _command_order(run, self.spec) if isinstance(run, Command) else _code_order(run, self.spec)
+        live = replace(order, stdin=b"", live=True, max_output_bytes=KEPT_BYTES)
+        process = Process(Run(self._channel, live), lambda run: self._complete(run, counts))
+        await process.started()
+        return process
+
+    async def set_env(self, values: Mapping[str, str], unset: Iterable[str] = ()) -> None:
+        """Change the environment of runs to come, until it stops."""
+        assert self._channel is not None
+        await self._channel.call({"op": "env", "set": dict(values), "unset": list(unset)})
+
+    async def change_env(self, values: Mapping[str, str], unset: Iterable[str] = ()) -> None:
+        """Change the environment of runs to come, also of those after it was started again.
+
+        Raises:
+            InvalidSpec: A name is no identifier, or all of them are too long.
+            WrongState: It is not started.
+        """
+        changes = {**self.env_changes, **dict.fromkeys(unset), **values}
+        check_env({name: value or "" for name, value in changes.items()})
+        self._need_started()
+        await self.set_env(values, unset)
+        self.env_changes = changes
+        self.touch()
+
+    async def connect(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to a TCP port that a program inside listens on.
+
+        Raises:
+            InvalidSpec: It is no port.
+            Unavailable: Nothing listens there.
+            WrongState: It is not started.
+        """
+        self._need_started()
+        assert self._host is not None
+        self.touch()
+        return await ports.connect(self._host.socket, port)
+
+    async def usage(self) -> Usage:
+        """What it uses now.
+
+        Raises:
+            WrongState: It is not started.
+        """
+        self._need_started()
+        assert self._host is not None
+        return await self._host.usage()
 
     async def hold_still(self, still: bool) -> None:
         """Stop all its processes for a moment, or let them go on; a sandbox that does not answer goes on."""
@@ -188,13 +259,15 @@ class Sandbox:
     async def _finish(self, order: Order, sink: Sink | None = None) -> Outcome:
         self._need_started()
         assert self._channel is not None
+        return await self._complete(Run(self._channel, order, sink))
+
+    async def _complete(self, run: Run, counts: bool = True) -> Outcome:
         self.touch()
-        self.busy += 1
-        run = Run(self._channel, order, sink)
+        self.busy += counts
         try:
             outcome = await self._judge(await run.finish())
         finally:
-            self.busy -= 1
+            self.busy -= counts
             self.touch()
             if run.stuck and self.state is State.STARTED:  # whoever waited for it has gone meanwhile
                 await asyncio.shield(self._give_up_on_run())
@@ -203,8 +276,9 @@ class Sandbox:
 
     async def _judge(self, outcome: Outcome) -> Outcome:
         """Complete the verdict with what the host knows."""
-        assert self._host is not None
         result = outcome.result
+        if self._host is None:  # it was stopped meanwhile, as it was asked to
+            return outcome
         if outcome.stuck:
             await self._give_up_on_run()
             return outcome
@@ -218,7 +292,7 @@ class Sandbox:
             )
         if result.exit_code == 0 or result.verdict is Verdict.TIMED_OUT:
             return outcome
-        kills = await self._host.oom_kills()
+        kills = (await self._host.usage()).oom_kills
         if kills > self._oom_seen:
             self._oom_seen = kills
             return replace(outcome, result=replace(result, verdict=Verdict.OUT_OF_MEMORY))

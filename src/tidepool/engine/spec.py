@@ -4,6 +4,7 @@ How it ended is in `result`. Whoever holds a spec may rely on every field being 
 """
 
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,10 +12,10 @@ from typing import Literal
 
 from tidepool.engine.errors import InvalidSpec
 
-Network = Literal["none", "packages"]
+Network = Literal["none", "packages", "allow", "all"]
 Language = Literal["python", "javascript", "typescript"]
 
-NETWORKS: tuple[Network, ...] = ("none", "packages")
+NETWORKS: tuple[Network, ...] = ("none", "packages", "allow", "all")
 LANGUAGES: tuple[Language, ...] = ("python", "javascript", "typescript")
 HOME = "/home/daytona"
 MAX_VOLUMES = 16
@@ -30,6 +31,7 @@ _ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}\Z")
 _MAX_ENV_BYTES = 128 * 1024
 _MAX_COMMAND_BYTES = 1 << 20
 _NO_MAPPING: Mapping[str, str] = MappingProxyType({})
+_NO_SECRETS: "Mapping[str, Secret]" = MappingProxyType({})
 
 
 def _check_text(what: str, text: str, limit: int) -> None:
@@ -39,7 +41,12 @@ def _check_text(what: str, text: str, limit: int) -> None:
         raise InvalidSpec(f"{what} is longer than {limit} bytes")
 
 
-def _check_env(env: Mapping[str, str]) -> None:
+def check_env(env: Mapping[str, str]) -> None:
+    """Refuse variables that are not a process's.
+
+    Raises:
+        InvalidSpec: A name is no identifier, or they are too long.
+    """
     total = 0
     for key, value in env.items():
         if not _ENV_KEY.match(key):
@@ -113,6 +120,22 @@ class Volume:
 
 
 @dataclass(frozen=True)
+class Secret:
+    """A value that a sandbox may use and never has: its proxy puts it into requests to the hosts it is bound to."""
+
+    value: str = field(repr=False)
+    """Visible ASCII: it becomes part of a header."""
+    hosts: tuple[str, ...]
+    """Names and `*.names` that get it, over TLS on port 443; the network must allow them too."""
+    placeholder: str = field(default_factory=lambda: f"tps_{secrets.token_hex(16)}")
+    """What the sandbox has instead: 8 to 128 letters, digits, `_`, `.`, `-`."""
+
+
+Secrets = Mapping[str, Secret]
+"""By the environment variable that holds the placeholder."""
+
+
+@dataclass(frozen=True)
 class SandboxSpec:
     """One sandbox to be made.
 
@@ -132,7 +155,13 @@ class SandboxSpec:
     """Who commands run as inside; root inside is an unprivileged uid outside."""
     limits: Limits = field(default_factory=Limits)
     network: Network = "none"
-    """`none`: loopback only. `packages`: the package indexes of this host through a read-only proxy."""
+    """`none`: loopback only. `packages`: the package indexes of this host through a read-only proxy. `allow`: what
+    `network_allow` names. `all`: every public server, and the package indexes."""
+    network_allow: tuple[str, ...] = ()
+    """With network `allow`, at most 100: `name`, `*.name`, each with an optional `:port`, addresses, networks in CIDR
+    form, and the word `packages`. An empty list allows nothing."""
+    secrets: Secrets = field(default_factory=lambda: _NO_SECRETS)
+    """By the environment variable that holds the placeholder."""
     image: str = ""
     """A frozen image to start from; empty for the host's own."""
     work_dir: str = HOME
@@ -147,6 +176,9 @@ class SandboxSpec:
             raise InvalidSpec(f"name {self.name[:80]!r} must be 1 to 63 of letters, digits, '.', '_', '-'")
         if self.network not in NETWORKS:
             raise InvalidSpec(f"network is {self.network!r}; allowed are {', '.join(NETWORKS)}")
+        if self.network_allow and self.network != "allow":
+            raise InvalidSpec(f"a list of what is allowed goes with network allow, not with {self.network}")
+        check_env({name: secret.placeholder for name, secret in self.secrets.items()})
         if self.user not in ("daytona", "root"):
             raise InvalidSpec(f"user is {self.user!r}; allowed are daytona, root")
         if self.image and not _STORED.match(self.image):
@@ -158,7 +190,7 @@ class SandboxSpec:
             raise InvalidSpec(f"at most {MAX_VOLUMES} volumes can be mounted, each at a place of its own")
         for requirement in self.dependencies:
             _check_requirement(requirement)
-        _check_env(self.env)
+        check_env(self.env)
         for key, value in self.labels.items():
             _check_text("a label's key", key, 256)
             _check_text(f"label {key[:40]!r}", value, 4096)
@@ -202,7 +234,7 @@ class Command:
         for part in (self.shell,) if self.shell is not None else self.argv:
             _check_text("the command", part, _MAX_COMMAND_BYTES)
         _check_timeout(self.timeout_s)
-        _check_env(self.env)
+        check_env(self.env)
         if self.cwd is not None:
             _check_text("cwd", self.cwd, 4096)
 
@@ -231,7 +263,7 @@ class CodeRun:
         for part in self.argv:
             _check_text("an argument", part, _MAX_COMMAND_BYTES)
         _check_timeout(self.timeout_s)
-        _check_env(self.env)
+        check_env(self.env)
 
 
 @dataclass(frozen=True)
@@ -257,7 +289,7 @@ class TestRun:
             if path.startswith("-"):
                 raise InvalidSpec(f"test path {path[:80]!r} looks like an option; write ./{path[:80]}")
         _check_timeout(self.timeout_s)
-        _check_env(self.env)
+        check_env(self.env)
 
 
 def _check_timeout(timeout_s: float | None) -> None:

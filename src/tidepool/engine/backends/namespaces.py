@@ -5,6 +5,7 @@ This is the only place that speaks the spawner's protocol. Everything here runs 
 
 import array
 import asyncio
+import logging
 import os
 import socket
 import subprocess
@@ -12,14 +13,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tidepool.engine import images
 from tidepool.engine.channel import Channel, close_all
 from tidepool.engine.errors import Fault, HostUnsupported, NoCapacity, SandboxLost, SetupFailed
 from tidepool.engine.kernel import caps, seccomp
+from tidepool.engine.result import Usage
 from tidepool.engine.spawner import protocol
 from tidepool.engine.spec import Limits, Volume
+
+log = logging.getLogger("tidepool.engine")
 
 READY_TIMEOUT_S = 30.0
 _COPY_TIMEOUT_S = 600.0
@@ -63,7 +67,7 @@ class Kept:
     """A sentence for each thing that was left out."""
 
 
-def launch(state_dir: Path, name: str) -> Launched:
+def launch(state_dir: Path, storage: str, name: str) -> Launched:
     """Compose the image and start the spawner; needs root, blocks for milliseconds (seconds the first time).
 
     Raises:
@@ -91,7 +95,7 @@ def launch(state_dir: Path, name: str) -> Launched:
         usr=[str(path) for path in image.usr],
         local=[str(path) for path in image.local],
         layers=str(state_dir / "layers"),
-        storage=str(state_dir / "storage"),
+        storage=str(state_dir / storage),
         work=str(work),
         capabilities=sorted(caps.ROOT_INSIDE),
         landlock=True,
@@ -117,6 +121,8 @@ class Backend:
         self._channel = Channel(launched.sock, self._on_event, self._on_lost)
         self.enforced: tuple[str, ...] = ()
         self.not_enforced: tuple[str, ...] = ()
+        self.alone = False
+        """Whether no other engine used this state directory when this one began."""
 
     async def ready(self) -> None:
         """Wait until the spawner serves; then `enforced` is filled.
@@ -128,6 +134,7 @@ class Backend:
             hello = await self._started
         if "error" in hello:
             raise HostUnsupported(f"this host cannot isolate: {hello['error']}")
+        self.alone = bool(hello["alone"])
         wanted = {"memory", "pids", "cpu"}
         controllers = set(hello["controllers"])
         limits = tuple(f"{name} limit (cgroup v{hello['cgroup_version']})" for name in sorted(controllers))
@@ -207,6 +214,15 @@ class Backend:
         message = {"op": "copy", "source": source, "kind": kind, "name": name, "base": base}
         return _kept((await self._call(message, timeout_s=_COPY_TIMEOUT_S))[0])
 
+    async def unpack(self, tar: int, image: str) -> Kept:
+        """Make an image of the open tar of a whole system.
+
+        Raises:
+            SetupFailed: It is damaged, or there is no room.
+        """
+        message = {"op": "import", "name": image}
+        return _kept((await self._call(message, (tar,), timeout_s=_COPY_TIMEOUT_S))[0])
+
     async def stored(self, kind: str) -> list[str]:
         """Names of what is on disk: `saved`, `images` or `volumes`."""
         answer, _ = await self._call({"op": "stored", "kind": kind})
@@ -220,13 +236,27 @@ class Backend:
         """An empty volume; no error when it is there."""
         await self._call({"op": "make_volume", "name": name})
 
-    async def oom_kills(self, slot: int) -> int:
-        """How many processes of a sandbox the memory limit has killed so far; 0 when the sandbox is gone."""
+    async def usage(self, slot: int) -> Usage:
+        """What a sandbox uses and has used; nothing when it is gone."""
         try:
             answer, _ = await self._call({"op": "counters", "slot": slot})
         except SetupFailed:
-            return 0
-        return int(answer["oom_kills"])
+            return Usage()
+        return Usage(
+            int(answer["oom_kills"]),
+            answer.get("memory_bytes"),
+            answer.get("cache_bytes"),
+            answer.get("cpu_ns"),
+        )
+
+    async def connect(self, slot: int, family: Literal["inet", "inet6"]) -> socket.socket:
+        """A TCP socket of a sandbox's network namespace, not connected yet.
+
+        Raises:
+            SetupFailed: The sandbox is gone, or has no such addresses.
+        """
+        _, fds = await self._call({"op": "connect", "slot": slot, "family": family})
+        return socket.socket(fileno=fds[0])
 
     async def listen(self, slot: int, port: int) -> socket.socket:
         """A socket listening on 127.0.0.1:`port` inside a sandbox."""
@@ -259,19 +289,19 @@ class Backend:
         await asyncio.to_thread(self._launched.process.wait, 30)
 
     async def _call(
-        self, message: dict[str, Any], timeout_s: float = 30.0
+        self, message: dict[str, Any], fds: tuple[int, ...] = (), timeout_s: float = 30.0
     ) -> tuple[dict[str, Any], list[int]]:
         try:
-            answer, fds = await self._channel.call(message, timeout_s=timeout_s)
+            answer, received = await self._channel.call(message, fds, timeout_s)
         except SandboxLost as error:
             raise Fault(f"the spawner does not answer: {error}") from None
         if "lost" in answer:
             raise Fault(f"the spawner is gone: {answer['lost']}")
         if "error" in answer:
-            close_all(fds)
+            close_all(received)
             kind = NoCapacity if "full" in answer["error"] else SetupFailed
             raise kind(answer["error"])
-        return answer, fds
+        return answer, received
 
     def _on_event(self, message: dict[str, Any]) -> None:
         if message.get("id") == 0 and not self._started.done():
@@ -280,6 +310,9 @@ class Backend:
             saved = message.get("saved")
             kept = _kept(saved) if saved is not None and not saved["error"] else None
             self._on_death(int(message["died"]), int(message["oom_kills"]), kept)
+
+        elif "error" in message:
+            log.error("the spawner: %s", message["error"])
 
     def _on_lost(self, why: str) -> None:
         if not self._started.done():

@@ -167,6 +167,11 @@ def _permissions(message: dict[str, Any]) -> Answer:
     return {}, -1
 
 
+def _space(message: dict[str, Any]) -> Answer:
+    found = os.statvfs(_path(message))
+    return {"total": found.f_blocks * found.f_frsize, "free": found.f_bavail * found.f_frsize}, -1
+
+
 def _identity(name: str | None, table: str) -> int:
     """A number or a name of /etc/passwd or /etc/group inside, as an id; -1 for None."""
     if not name:
@@ -199,4 +204,5 @@ _OPERATIONS: dict[str, Callable[[dict[str, Any]], Answer]] = {
     "delete": _delete,
     "move": _move,
     "permissions": _permissions,
+    "space": _space,
 }

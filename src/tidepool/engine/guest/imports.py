@@ -31,6 +31,8 @@ _import = builtins.__import__
 
 AFTER_FORK: "dict[str, Callable[[Any], object]]" = {}
 """What must be renewed in a module when a forked program first imports it, by module name."""
+AFTER_IMPORT: "dict[str, Callable[[Any], object]]" = {}
+"""What is to be done when a forked program has imported a module that was not hidden, by its name."""
 
 
 def is_ours(name: str) -> bool:
@@ -332,7 +334,10 @@ def _on_demand(name: str, import_: "Any") -> "ModuleType":
                 RECORD.restore(name)
         finally:
             _imp.release_lock()
-    return _find_and_load(name, import_)
+    module = _find_and_load(name, import_)
+    if name in AFTER_IMPORT:
+        AFTER_IMPORT.pop(name)(sys.modules[name])
+    return module
 
 
 # Frames from importlib are cut out of the tracebacks of failed imports by this very file name (Python/import.c).

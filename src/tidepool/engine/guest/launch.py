@@ -11,7 +11,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from tidepool.engine.guest import frames, run, syscalls, tests
+from tidepool.engine.guest import charts, frames, imports, run, syscalls, tests
 
 PYTHON = "/usr/local/bin/python3"
 OOM_SCORE_ADJ = 500
@@ -43,16 +43,17 @@ def plan(message: dict[str, Any], base_env: dict[str, str]) -> Plan:
 
 def _exec_argv(kind: str, message: dict[str, Any]) -> list[str]:
     """The same run through the real interpreter."""
+    python = PYTHON if os.path.exists(PYTHON) else "python3"  # an image of its own may have it elsewhere
     if kind == "source":
         # With input of its own the program comes on another descriptor; else as `python -` takes it.
-        return [PYTHON, "-u", "/dev/fd/3" if message["stdin"] else "-", *message["argv"]]
+        return [python, "-u", "/dev/fd/3" if message["stdin"] else "-", *message["argv"]]
     if kind == "script":
-        return [PYTHON, "-u", message["path"], *message["argv"]]
+        return [python, "-u", message["path"], *message["argv"]]
     bootstrap = (
         "import sys; sys.path.append('/usr/lib/tidepool'); "
         "from tidepool.engine.guest import imports; imports.RECORD.begin(); from tidepool.engine.guest import tests; "
     )
-    return [PYTHON, "-c", bootstrap + f"tests.run_pytest({message['paths']!r}, 3)"]
+    return [python, "-c", bootstrap + f"tests.run_pytest({message['paths']!r}, 3)"]
 
 
 def start(chosen: Plan, message: dict[str, Any], fds: list[int], control: socket.socket) -> NoReturn:
@@ -66,6 +67,10 @@ def start(chosen: Plan, message: dict[str, Any], fds: list[int], control: socket
             os.close(note)
             _run_forked(chosen, message)
         what = chosen.argv[0]
+        if message.get("charts"):
+            # For want of a hook in an interpreter that is not ours: matplotlib's own way to name a backend.
+            chosen.env.setdefault("MPLBACKEND", charts.BACKEND)
+            chosen.env[charts.OWNER] = str(os.getpid())
         os.execvpe(what, chosen.argv, chosen.env)
     except OSError as error:
         where = what or os.fsdecode(error.filename or message["cwd"])
@@ -117,6 +122,8 @@ def _run_forked(chosen: Plan, message: dict[str, Any]) -> NoReturn:
     if chosen.kind == "source":
         with os.fdopen(3, "rb") as file:
             source = file.read()
+        if message.get("charts"):
+            charts.watch(imports.AFTER_FORK, imports.AFTER_IMPORT)
         run.run_source(source, ["-", *message["argv"]], "<stdin>")
     if chosen.kind == "script":
         with open(message["path"], "rb") as file:

@@ -64,12 +64,18 @@ class Server:
             self._run(message, fds)
         elif operation == "kill":
             self._reply(message["id"], {"killed": self._kill(int(message["run"]))})
+        elif operation == "interrupt":
+            for leader in self._leaders(int(message["run"])):
+                os.killpg(leader, signal.SIGINT)  # each leads a session, hence a group, of its own
+            self._reply(message["id"], {})
         elif operation in ("pause", "resume"):
             # Everything but us: -1 never reaches its sender (kill(2)).
             with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGSTOP if operation == "pause" else signal.SIGCONT)
             self._reply(message["id"], {})
         elif operation == "env":
+            for name in message["unset"]:
+                self._env.pop(name, None)
             self._env.update(message["set"])
             self._reply(message["id"], {})
         else:
@@ -100,8 +106,11 @@ class Server:
         self._kinds[message["id"]] = plan.basis
 
     def _kill(self, run: int) -> int:
-        leaders = [pid for pid, number in self._runs.items() if number == run]
+        leaders = self._leaders(run)
         return tree.kill(leaders[0]) if leaders else 0
+
+    def _leaders(self, run: int) -> list[int]:
+        return [pid for pid, number in self._runs.items() if number == run]
 
     def _reap(self) -> None:
         while True:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
 _V1_CONTROLLERS = ("memory", "pids", "cpu")
+_ACCOUNTING = "cpuacct"
+"""A controller of version 1 that only counts."""
 _CPU_PERIOD_US = 100_000
 
 
@@ -36,7 +38,7 @@ class Tree:
     @property
     def controllers(self) -> tuple[str, ...]:
         """Which of memory, pids and cpu are enforced."""
-        return tuple(sorted(self._parents))
+        return tuple(sorted(self._parents.keys() - {_ACCOUNTING}))
 
     @classmethod
     def create(cls, name: str, pids_max: int) -> "Tree":
@@ -77,6 +79,21 @@ class Tree:
         counters = dict(line.split() for line in (parent / leaf / file).read_text().splitlines())
         return int(counters.get("oom_kill", "0"))
 
+    def usage(self, leaf: str) -> dict[str, int]:
+        """What a leaf uses: `memory_bytes` (with `cache_bytes` in it) and `cpu_ns` so far, where that is counted."""
+        found: dict[str, int] = {}
+        parents = self._parents
+        accounting = parents.get(_ACCOUNTING) or parents.get(
+            "cpu"
+        )  # version 1 may have both in one directory
+        for parent, read in ((parents.get("memory"), _memory_usage), (accounting, _cpu_usage)):
+            if parent is not None:
+                with contextlib.suppress(
+                    FileNotFoundError
+                ):  # the accounting is not compiled in or mounted elsewhere
+                    found |= read(self.version, parent / leaf)
+        return found
+
     def remove(self, leaf: str) -> bool:
         """Remove a leaf; False while the kernel still counts a dying process in it."""
         gone = True
@@ -109,21 +126,43 @@ def _settings(version: int, controller: str, limits: GroupLimits) -> list[tuple[
         (2, "pids"): [("pids.max", str(limits.pids))],
         (2, "cpu"): [("cpu.max", f"{quota} {_CPU_PERIOD_US}")],
     }
-    return table[version, controller]
+    return table.get((version, controller), [])
+
+
+def _memory_usage(version: int, leaf: Path) -> dict[str, int]:
+    total, cache = ("memory.current", "file") if version == 2 else ("memory.usage_in_bytes", "total_cache")
+    counters = _counters(leaf / "memory.stat")
+    return {"memory_bytes": int((leaf / total).read_text()), "cache_bytes": counters.get(cache, 0)}
+
+
+def _cpu_usage(version: int, leaf: Path) -> dict[str, int]:
+    if version == 2:
+        return {"cpu_ns": _counters(leaf / "cpu.stat")["usage_usec"] * 1000}
+    return {"cpu_ns": int((leaf / "cpuacct.usage").read_text())}
+
+
+def _counters(path: Path) -> dict[str, int]:
+    """A file of lines with a name and a number."""
+    return {name: int(value) for name, value in (line.split() for line in path.read_text().splitlines())}
+
+
+_V1_PROBES = {
+    "memory": "memory.limit_in_bytes",
+    "pids": "pids.max",
+    "cpu": "cpu.cfs_quota_us",
+    _ACCOUNTING: "cpuacct.usage",
+}
 
 
 def _create_v1(name: str) -> dict[str, Path]:
     parents: dict[str, Path] = {}
-    for controller in _V1_CONTROLLERS:
+    for controller in (*_V1_CONTROLLERS, _ACCOUNTING):
         mount = ROOT / controller
         own = mount / own_group(controller).lstrip("/")
         parent = (own if own.is_dir() else mount) / name
         try:
             parent.mkdir()
-            probe = {"memory": "memory.limit_in_bytes", "pids": "pids.max", "cpu": "cpu.cfs_quota_us"}[
-                controller
-            ]
-            if not (parent / probe).exists():
+            if not (parent / _V1_PROBES[controller]).exists():
                 parent.rmdir()
                 continue
         except OSError:

@@ -138,6 +138,13 @@ class Copy(msgspec.Struct, forbid_unknown_fields=True, tag="copy", tag_field="op
     base: Image
 
 
+class Import(msgspec.Struct, forbid_unknown_fields=True, tag="import", tag_field="op"):
+    """Make an image of a tar, whose descriptor comes with the request: a system of its own, not on this host's."""
+
+    id: int
+    name: Name
+
+
 class Stored(msgspec.Struct, forbid_unknown_fields=True, tag="stored", tag_field="op"):
     """What there is on disk of one kind."""
 
@@ -168,7 +175,7 @@ class EndZygote(msgspec.Struct, forbid_unknown_fields=True, tag="end_zygote", ta
 
 
 class Counters(msgspec.Struct, forbid_unknown_fields=True, tag="counters", tag_field="op"):
-    """How many processes the memory limit of a sandbox has killed."""
+    """How many processes the memory limit of a sandbox has killed, and what it uses."""
 
     id: int
     slot: int
@@ -182,8 +189,16 @@ class Listen(msgspec.Struct, forbid_unknown_fields=True, tag="listen", tag_field
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
-Request = (Zygote | Create | Limit | Kill | EndZygote | Counters | Listen) | (
-    Keep | Freeze | Copy | Stored | Forget | MakeVolume
+class Connect(msgspec.Struct, forbid_unknown_fields=True, tag="connect", tag_field="op"):
+    """A TCP socket of a sandbox's network namespace, not connected yet."""
+
+    id: int
+    slot: int
+    family: Literal["inet", "inet6"]
+
+
+Request = (Zygote | Create | Limit | Kill | EndZygote | Counters | Listen | Connect) | (
+    Keep | Freeze | Copy | Import | Stored | Forget | MakeVolume
 )
 
 decode_start = msgspec.json.Decoder(Start).decode

@@ -49,6 +49,8 @@ class Spawner:
         """Control groups whose last process is still being counted."""
         self._tasks: dict[socket.socket, tuple[storage.Task, Callable[[storage.Report], None]]] = {}
         """Copies under way, and what follows them."""
+        self._passed: list[int] = []
+        """Descriptors that came with the request in hand."""
         self._running = True
 
     def serve(self) -> None:
@@ -56,7 +58,12 @@ class Spawner:
         self._storage = storage.Storage.prepare(Path(self._start.storage))
         self._trees.prepare()
         self._watch(self._engine, self._on_engine)
-        self._answer(0, {"controllers": self._groups.controllers, "cgroup_version": self._groups.version})
+        hello = {
+            "controllers": self._groups.controllers,
+            "cgroup_version": self._groups.version,
+            "alone": self._storage.alone,
+        }
+        self._answer(0, hello)
         try:
             while self._running:
                 timeout = _SWEEP_S if self._to_remove else None
@@ -73,13 +80,20 @@ class Spawner:
 
     def _on_engine(self) -> None:
         try:
-            data, ancillary, _, _ = self._engine.recvmsg(frames.MAX_FRAME, 64)
+            data, ancillary, _, _ = self._engine.recvmsg(frames.MAX_FRAME, 64, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:  # it has gone without reading what we had sent
             data, ancillary = b"", []
-        _close_passed(ancillary)
-        if not data:
-            self._running = False
-            return
+        self._passed = _passed(ancillary)
+        try:
+            if data:
+                self._on_request(data)
+            else:
+                self._running = False
+        finally:
+            frames.close_all(self._passed)
+            self._passed = []
+
+    def _on_request(self, data: bytes) -> None:
         try:
             request = protocol.decode_request(data)
         except msgspec.MsgspecError as error:
@@ -100,7 +114,9 @@ class Spawner:
         number = self._number()
         first_id = protocol.FIRST_BLOCK_UID + block * protocol.BLOCK
         try:
-            lowers = self._trees.lowers(f"i/{number}-0", first_id, request.layers, request.image)
+            # The zygote runs on this host's image whatever its sandboxes see.
+            own = "" if request.image and self._storage.is_whole(request.image) else request.image
+            lowers = self._trees.lowers(f"i/{number}-0", first_id, request.layers, own)
             mounts = (*self._trees.zygote_mounts(lowers), self._trees.devices())
             self._groups.add(f"z{number}", _ZYGOTE_LIMITS)
             attach = partial(self._groups.attach, f"z{number}")
@@ -192,12 +208,18 @@ class Spawner:
         self._answer(request.id, {})
 
     def _counters(self, request: protocol.Counters) -> None:
-        self._answer(request.id, {"oom_kills": self._groups.oom_kills(self._slots[request.slot].leaf)})
+        leaf = self._slots[request.slot].leaf
+        self._answer(request.id, {"oom_kills": self._groups.oom_kills(leaf), **self._groups.usage(leaf)})
 
     def _listen(self, request: protocol.Listen) -> None:
         listener = net.listener_inside(self._slots[request.slot].pidfd, request.port)
         with listener:
             self._answer(request.id, {}, (listener.fileno(),))
+
+    def _connect(self, request: protocol.Connect) -> None:
+        family = socket.AF_INET if request.family == "inet" else socket.AF_INET6
+        with net.socket_inside(self._slots[request.slot].pidfd, family) as unconnected:
+            self._answer(request.id, {}, (unconnected.fileno(),))
 
     def _kill(self, request: protocol.Kill) -> None:
         slot = self._slots.get(request.slot)
@@ -231,6 +253,13 @@ class Spawner:
         work = partial(
             self._storage.put, source, request.kind, request.name, protocol.STORED_UID, request.base
         )
+        self._run(work, partial(self._report, request.id))
+
+    def _import(self, request: protocol.Import) -> None:
+        if len(self._passed) != 1:
+            raise ValueError("one descriptor is needed")
+        # The child's copy is closed by it, ours when this request is done.
+        work = partial(self._storage.unpack, self._passed[0], request.name)
         self._run(work, partial(self._report, request.id))
 
     def _stored(self, request: protocol.Stored) -> None:
@@ -280,11 +309,13 @@ class Spawner:
         protocol.Limit: _limit,
         protocol.Counters: _counters,
         protocol.Listen: _listen,
+        protocol.Connect: _connect,
         protocol.Kill: _kill,
         protocol.EndZygote: _end_zygote,
         protocol.Keep: _keep,
         protocol.Freeze: _freeze,
         protocol.Copy: _copy,
+        protocol.Import: _import,
         protocol.Stored: _stored,
         protocol.Forget: _forget,
         protocol.MakeVolume: _make_volume,
@@ -437,12 +468,12 @@ class Spawner:
         return self._next - 1
 
 
-def _close_passed(ancillary: list[tuple[int, int, bytes]]) -> None:
+def _passed(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    numbers = array.array("i")
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            numbers = array.array("i")
             numbers.frombytes(payload[: len(payload) - len(payload) % numbers.itemsize])
-            frames.close_all(list(numbers))
+    return list(numbers)
 
 
 def main(fd: int) -> None:

@@ -16,9 +16,11 @@ from pathlib import Path
 import msgspec
 
 from tidepool.engine.guest import syscalls
-from tidepool.engine.spawner import copying, protocol
+from tidepool.engine.spawner import copying, protocol, unpacking
 
 KINDS = ("saved", "images", "volumes")
+_WHOLE = "whole"
+"""Marks an image that has its own system."""
 _MAX_REPORT = 64 << 10
 
 
@@ -60,6 +62,8 @@ class Storage:
     """The trees of one state directory."""
 
     root: Path
+    alone: bool = False
+    """Whether no other spawner was at work here when this one came."""
 
     @classmethod
     def prepare(cls, root: Path) -> "Storage":
@@ -69,7 +73,7 @@ class Storage:
         os.chmod(root, 0o700)
         for kind in KINDS:
             (root / kind).mkdir(mode=0o755, exist_ok=True)
-        storage = cls(root)
+        storage = cls(root, alone=True)
         lock = os.open(
             root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         )  # held as long as this process lives
@@ -77,7 +81,7 @@ class Storage:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             fcntl.flock(lock, fcntl.LOCK_SH)
-            return storage
+            return cls(root)
         for kind in KINDS:
             for name in os.listdir(root / kind):
                 if name.endswith("~"):
@@ -150,6 +154,8 @@ class Storage:
         os.mkdir(self.path(kind, new), 0o755)
         try:
             copied = copying.Copied()
+            if base and self.is_whole(base):
+                (self.path(kind, new) / _WHOLE).touch()
             for letter in ("r", "u", "l"):
                 target = self.path(kind, new) / letter
                 target.mkdir()
@@ -161,13 +167,40 @@ class Storage:
         except OSError:
             self.remove(kind, new)
             raise
+        self._appear(kind, name)
+        return copied
+
+    def _appear(self, kind: str, name: str) -> None:
+        """Let what was made under the unfinished name have its own."""
         if self.path(kind, name).exists():
             old = f"{name}.old~"
             os.rename(self.path(kind, name), self.path(kind, old))
-            os.rename(self.path(kind, new), self.path(kind, name))
+            os.rename(self.path(kind, f"{name}~"), self.path(kind, name))
             self.remove(kind, old)
         else:
-            os.rename(self.path(kind, new), self.path(kind, name))
+            os.rename(self.path(kind, f"{name}~"), self.path(kind, name))
+
+    def is_whole(self, image: str) -> bool:
+        """Whether an image has its own system and does not lie on this host's."""
+        return (self.path("images", image) / _WHOLE).exists()
+
+    def unpack(self, fd: int, image: str) -> copying.Copied:
+        """Make an image of the tar of a whole system; closes `fd`.
+
+        Raises:
+            OSError: It is damaged, or there is no room; nothing is left of it.
+        """
+        new = f"{image}~"
+        self.remove("images", new)
+        os.mkdir(self.path("images", new), 0o755)
+        try:
+            with os.fdopen(fd, "rb") as file:
+                copied = unpacking.unpack(file, self.path("images", new))
+            (self.path("images", new) / _WHOLE).touch()
+        except OSError:
+            self.remove("images", new)
+            raise
+        self._appear("images", image)
         return copied
 
     def take(self, kind: str, name: str, upper: str, first_id: int) -> copying.Copied:

@@ -8,10 +8,11 @@ and relative to the work area, because overlayfs shows them inside.
 import contextlib
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tidepool.engine.guest import syscalls
 from tidepool.engine.kernel import idmap, mounts
-from tidepool.engine.spawner import protocol
+from tidepool.engine.spawner import protocol, storage
 
 _INODES_PER_MIB = 64
 _PARTS = "rul"
@@ -82,12 +83,16 @@ class Trees:
         if not there:
             os.mkdir(directory)
         dependencies = [os.path.join(self.start.layers, name) for name in layers]
-        frozen = {part: [f"{self.start.storage}/images/{image}/{part}"] if image else [] for part in "rul"}
+        place = f"{self.start.storage}/images/{image}"
+        frozen = {part: [f"{place}/{part}"] if image else [] for part in _PARTS}
+        base, usr, local = [self.start.base], self.start.usr, self.start.local
+        if image and storage.Storage(Path(self.start.storage)).is_whole(image):
+            base, usr, local = [], [], []
         groups = {
-            "b": [*frozen["r"], self.start.base],
-            "u": [*frozen["u"], *self.start.usr],
+            "b": [*frozen["r"], *base],
+            "u": [*frozen["u"], *usr],
             # Above the image's: what it was built with belongs to other dependencies.
-            "l": [*dependencies, *frozen["l"], *self.start.local],
+            "l": [*dependencies, *frozen["l"], *local],
         }
         made: dict[str, list[str]] = {}
         for letter, sources in groups.items():

@@ -1,0 +1,55 @@
+"""What the engine asks of, and gives up to, the host process it lives in: directories, memory, root.
+
+Nothing here knows of sandboxes.
+"""
+
+import os
+from pathlib import Path
+
+from tidepool.engine.errors import SetupFailed
+from tidepool.engine.guest import syscalls
+from tidepool.engine.spawner import protocol
+
+MIN_FREE_MEMORY = 256 << 20
+"""Below it no sandbox is admitted."""
+
+
+def filesystem_of(place: Path) -> int:
+    """Type of the filesystem (statfs(2)) a directory is on."""
+    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return syscalls.filesystem_type(fd)
+    finally:
+        os.close(fd)
+
+
+def drop_privileges(uid: int) -> None:
+    """Become `uid` for good: no groups, no way back, no core dumps with secrets in them.
+
+    Raises:
+        SetupFailed: It could not be done; the process must not go on.
+    """
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    if os.getresuid() != (uid, uid, uid) or os.geteuid() == 0:
+        raise SetupFailed("root could not be given up")
+
+
+def make_directories(state_dir: Path, drop_root: bool) -> None:
+    """The state directory with its place for layers, which the unprivileged process writes."""
+    state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    layers = state_dir / "layers"
+    layers.mkdir(mode=0o755, exist_ok=True)
+    if os.geteuid() == 0 and drop_root:
+        os.chown(layers, protocol.SERVER_UID, protocol.SERVER_UID)
+
+
+def free_memory() -> int:
+    """Bytes the kernel says can still be used."""
+    with open("/proc/meminfo") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return MIN_FREE_MEMORY
