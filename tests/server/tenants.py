@@ -4,6 +4,7 @@ It is the same application over a real socket; only root is kept, for it is this
 """
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Coroutine
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tidepool.engine import Engine, EngineConfig
-from tidepool.server.config import ServerConfig
+from tidepool.server.config import ServerConfig, make_records_dir
+from tidepool.server.events import Events
 from tidepool.server.listening import HttpServer, listen_tcp, url_of
 
 T = TypeVar("T")
@@ -26,7 +28,7 @@ class TwoTenants:
     _loop: asyncio.AbstractEventLoop
 
     def __init__(self, state_dir: Path, runtime_dir: Path) -> None:
-        self._config = ServerConfig(state_dir, runtime_dir, KEYS, pool_size=0)
+        self._config = ServerConfig(state_dir, runtime_dir, KEYS, pool_size=0, realm="two")
         self._listener: socket.socket = listen_tcp("127.0.0.1", 0)
         self.url = url_of(self._listener)
         self._ready = threading.Event()
@@ -35,8 +37,11 @@ class TwoTenants:
         assert self._ready.wait(30), "the server did not start"
 
     async def _serve(self) -> None:
-        config = EngineConfig(self._config.state_dir, self._config.runtime_dir, 0, drop_root=False)
+        config = EngineConfig(
+            self._config.state_dir, self._config.runtime_dir, 0, drop_root=False, storage=self._config.storage
+        )
         self._loop = asyncio.get_running_loop()
+        make_records_dir(self._config.records_dir, os.geteuid())
         self.engine = await Engine.start(config)
         try:
             self._server = HttpServer(self.engine, self._config, self._ready.set)
@@ -47,6 +52,12 @@ class TwoTenants:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the server's loop and wait for it."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(40)
+
+    @property
+    def events(self) -> Events:
+        """What tells the server's clients something."""
+        found: Events = self._server.config.app.state.events
+        return found
 
     def accepted(self) -> list[socket.socket]:
         """The server's ends of the connections that are open."""

@@ -38,7 +38,6 @@ def test_the_handshake(api: Api, server: Server) -> None:
         ("GET", "/api/", 404),
         ("GET", "/", 404),
         ("GET", "/toolbox/x/process/session", 404),
-        ("GET", "/api/snapshots", 404),
         ("DELETE", "/api/health", 405),
         ("GET", "/toolbox/x/process/execute", 405),
         ("PATCH", "/api/sandbox", 405),
@@ -48,17 +47,6 @@ def test_what_is_not_there_is_said_in_a_sentence(api: Api, method: str, path: st
     answer = api.send(method, path, headers={"Authorization": f"Bearer {api.key}"})
     assert answer.status == status
     assert answer.message == f"this server has no {method} {path}"
-
-
-def test_a_websocket_is_refused_at_once(api: Api) -> None:
-    headers = {
-        "Authorization": f"Bearer {api.key}",
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-    }
-    assert api.send("GET", "/api/socket.io/?EIO=4&transport=websocket", headers=headers).status == 404
 
 
 def test_the_server_has_given_root_up(server: Server) -> None:

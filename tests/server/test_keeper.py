@@ -43,7 +43,8 @@ def later(minutes: float) -> datetime:
 
 
 def test_each_is_deleted_when_its_own_time_is_over(two: TwoTenants, keeper: Keeper, make: Make) -> None:
-    idle, old, kept = make(Terms(10, None)), make(Terms(None, 30)), make(Terms())
+    idle, old = make(Terms(auto_stop=10, auto_delete=0)), make(Terms(auto_stop=0, ttl=30))
+    kept = make(Terms(auto_stop=0))
     two.run(keeper.tidy(later(9)))
     assert [is_there(box) for box in (idle, old, kept)] == [True, True, True]
     two.run(keeper.tidy(later(11)))
@@ -54,8 +55,21 @@ def test_each_is_deleted_when_its_own_time_is_over(two: TwoTenants, keeper: Keep
     assert is_there(kept)
 
 
+def test_an_idle_one_is_stopped_with_its_files_then_archived_then_deleted(
+    two: TwoTenants, keeper: Keeper, make: Make
+) -> None:
+    box = make(Terms(auto_stop=10, auto_archive=20, auto_delete=60))
+    two.run(box.files.write("file", b"kept"))
+    seen = []
+    for minutes in (9, 11, 19, 21, 59, 61):
+        two.run(keeper.tidy(later(minutes)))
+        seen.append(box.state)
+    assert seen[:3] == [State.STARTED, State.STOPPED, State.STOPPED]
+    assert seen[3:] == [State.ARCHIVED, State.ARCHIVED, State.DESTROYED]
+
+
 def test_activity_and_runs_under_way_keep_it(two: TwoTenants, keeper: Keeper, make: Make) -> None:
-    box = make(Terms(10, None))
+    box = make(Terms(auto_stop=10, auto_delete=0))
 
     async def tidy_during_a_run() -> None:
         items = box.stream(Command(shell="echo begun; sleep 60"))
@@ -75,8 +89,8 @@ def test_activity_and_runs_under_way_keep_it(two: TwoTenants, keeper: Keeper, ma
 
 
 def test_what_has_gone_is_forgotten(two: TwoTenants, keeper: Keeper, make: Make) -> None:
-    box = make(Terms(10, None))
-    assert keeper.terms_of(box) == Terms(10, None)
+    box = make(Terms(auto_stop=10, auto_delete=0))
+    assert keeper.terms_of(box) == Terms(auto_stop=10, auto_delete=0)
     two.run(two.engine.delete(box))
     two.run(keeper.tidy(later(0)))
     assert keeper.terms_of(box) == Terms()

@@ -14,6 +14,7 @@ from tidepool.engine import (
     Limits,
     Sandbox,
     SandboxSpec,
+    State,
     TestCase,
     TestReport,
     Verdict,
@@ -22,6 +23,7 @@ from tidepool.engine.errors import InvalidSpec
 from tidepool.server import translate
 from tidepool.server.envelope import Unwrapped
 from tidepool.server.keeper import Terms
+from tidepool.server.snapshots import ImageRef
 from tidepool.wire import process as wire
 from tidepool.wire.sandbox import CreateSandbox
 
@@ -34,7 +36,7 @@ def asked(**fields: Any) -> CreateSandbox:
 
 
 def spec(**fields: Any) -> SandboxSpec:
-    return translate.sandbox_spec(asked(**fields), "tenant", "packages")
+    return translate.sandbox_spec(asked(**fields), "tenant", "packages", ImageRef())
 
 
 def result(**fields: Any) -> ExecResult:
@@ -86,9 +88,6 @@ def test_network(fields: dict[str, Any], expected: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"snapshot": "ubuntu"}, "Snapshot ubuntu not found"),
-        ({"buildInfo": {"dockerfileContent": "FROM x\n"}}, "buildInfo"),
-        ({"volumes": [{"volumeId": "v", "mountPath": "/v"}]}, "volumes"),
         ({"secrets": [{"A": "b"}]}, "secrets"),
         ({"gpu": 1}, "gpu"),
         ({"kvm": True}, "kvm"),
@@ -97,7 +96,6 @@ def test_network(fields: dict[str, Any], expected: str) -> None:
         ({"domainAllowList": "example.com"}, "domainAllowList"),
         ({"outboundProxyUrl": "http://p"}, "outboundProxyUrl"),
         ({"networkBlockAll": True, "tidepool": {"network": "packages"}}, "contradict"),
-        ({"tidepool": {"network": "all"}}, "network"),
         ({"user": "postgres"}, "user"),
         ({"name": "../x"}, "name"),
         ({"memory": -1}, "memory"),
@@ -119,16 +117,15 @@ def test_what_is_not_there_or_wrong_is_refused_by_name(fields: dict[str, Any], n
 @pytest.mark.parametrize(
     ("fields", "is_local", "expected"),
     [
-        ({}, True, Terms(15, None)),
-        ({}, False, Terms()),
-        ({"autoStopInterval": 3}, True, Terms(3, None)),
-        ({"autoStopInterval": 3}, False, Terms()),
-        ({"autoStopInterval": 0}, True, Terms()),
-        ({"autoDeleteInterval": 0}, False, Terms(15, None)),
-        ({"autoDeleteInterval": 0, "autoStopInterval": 2}, False, Terms(2, None)),
-        ({"autoDeleteInterval": 60, "autoStopInterval": 2}, False, Terms()),
-        ({"ttlMinutes": 5}, False, Terms(None, 5)),
-        ({"ttlMinutes": 0}, False, Terms()),
+        ({}, True, Terms(15, 10_080, 1440)),
+        ({}, False, Terms(15, 10_080, -1)),
+        ({"autoStopInterval": 3}, False, Terms(auto_stop=3)),
+        ({"autoStopInterval": 0}, False, Terms(auto_stop=0)),
+        ({"autoArchiveInterval": 0}, False, Terms(auto_archive=0)),
+        ({"autoDeleteInterval": 0, "autoStopInterval": 2}, False, Terms(auto_stop=2, auto_delete=0)),
+        ({"autoDeleteInterval": 60}, True, Terms(auto_delete=60)),
+        ({"autoDeleteInterval": -1}, True, Terms(auto_delete=-1)),
+        ({"ttlMinutes": 5}, False, Terms(ttl=5)),
     ],
 )
 def test_terms(fields: dict[str, Any], is_local: bool, expected: Terms) -> None:
@@ -142,18 +139,30 @@ def test_minutes_out_of_range_are_refused(fields: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("terms", "idle_s", "age_s", "busy", "expected"),
+    ("terms", "state", "seconds", "busy", "expected"),
     [
-        (Terms(), 1e9, 1e9, False, False),
-        (Terms(1), 59, 1e9, False, False),
-        (Terms(1), 61, 61, False, True),
-        (Terms(1), 61, 61, True, False),  # a run under way is activity
-        (Terms(None, 2), 0, 119, True, False),
-        (Terms(None, 2), 0, 121, True, True),  # age counts whatever it does
+        (Terms(), State.STARTED, (899, 0, 1e9), False, None),
+        (Terms(), State.STARTED, (901, 0, 1e9), False, "stop"),
+        (Terms(), State.STARTED, (901, 0, 1e9), True, None),  # a run under way is activity
+        (Terms(auto_stop=0), State.STARTED, (1e9, 0, 1e9), False, None),
+        (Terms(auto_delete=0), State.STARTED, (901, 0, 901), False, "delete"),
+        (Terms(auto_delete=0), State.STARTED, (1, 0, 901), False, None),
+        (Terms(auto_delete=1), State.STARTED, (901, 1e9, 901), False, "stop"),
+        (Terms(), State.STOPPED, (1e9, 604_799, 1e9), False, None),
+        (Terms(), State.STOPPED, (1e9, 604_801, 1e9), False, "archive"),
+        (Terms(), State.ARCHIVED, (1e9, 1e9, 1e9), False, None),
+        (Terms(auto_archive=0), State.STOPPED, (1e9, 604_801, 1e9), False, None),
+        (Terms(auto_delete=1), State.STOPPED, (0, 61, 61), False, "delete"),
+        (Terms(auto_delete=1), State.ARCHIVED, (0, 61, 61), False, "delete"),
+        (Terms(auto_delete=1), State.ERROR, (0, 61, 61), False, None),
+        (Terms(ttl=2), State.STARTED, (0, 0, 119), True, None),
+        (Terms(ttl=2), State.STARTED, (0, 0, 121), True, "delete"),  # age counts whatever it does
     ],
 )
-def test_when_time_is_over(terms: Terms, idle_s: float, age_s: float, busy: bool, expected: bool) -> None:
-    assert terms.are_over(idle_s, age_s, busy) is expected
+def test_what_is_due(
+    terms: Terms, state: State, seconds: tuple[float, float, float], busy: bool, expected: str | None
+) -> None:
+    assert terms.due(state, *seconds, busy) == expected
 
 
 def described(terms: Terms = Terms(), **fields: Any) -> dict[str, Any]:  # noqa: B008 (frozen)
@@ -175,10 +184,10 @@ def test_a_sandbox_is_described_in_whole_numbers_and_truly_beside_them() -> None
 
 def test_times_are_told_as_they_are_in_effect() -> None:
     body = described()
-    assert (body["autoStopInterval"], body["autoDeleteInterval"]) == (0, -1)
+    assert (body["autoStopInterval"], body["autoDeleteInterval"]) == (15, -1)
     assert "autoDestroyAt" not in body
     assert "errorReason" not in body
-    body = described(Terms(7, 60))
+    body = described(Terms(auto_stop=7, auto_delete=0, ttl=60))
     assert (body["autoStopInterval"], body["autoDeleteInterval"]) == (7, 0)
     hour = datetime.fromisoformat(body["autoDestroyAt"]) - datetime.fromisoformat(body["createdAt"])
     assert hour.total_seconds() == 3600

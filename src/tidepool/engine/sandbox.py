@@ -167,15 +167,20 @@ class Sandbox:
         Closing the iterator kills the run. A reader that stops reading stops the run at a full pipe.
         """
         order = _command_order(run, self.spec) if isinstance(run, Command) else _code_order(run, self.spec)
-        queue: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue(_QUEUED_CHUNKS)
+        queue: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue()
+        room = asyncio.Event()
 
         async def sink(name: str, data: bytes) -> None:
-            await queue.put((name, data))
+            queue.put_nowait((name, data))  # first: the run's end may cancel the waiting
+            while queue.qsize() >= _QUEUED_CHUNKS:
+                room.clear()
+                await room.wait()
 
         task = asyncio.create_task(self._finish(order, sink))
-        task.add_done_callback(lambda _: _put_last(queue))
+        task.add_done_callback(lambda _: queue.put_nowait(None))
         try:
             while (item := await queue.get()) is not None:
+                room.set()
                 yield item
             yield (await task).result
         finally:
@@ -305,14 +310,6 @@ class Sandbox:
     def _note(self, result: ExecResult) -> None:
         self.log += result.output[-_LOG_BYTES:]
         del self.log[:-_LOG_BYTES]
-
-
-def _put_last(queue: asyncio.Queue[tuple[str, bytes] | None]) -> None:
-    """End a stream even when its queue is full: the reader drains it, so the end fits soon."""
-    try:
-        queue.put_nowait(None)
-    except asyncio.QueueFull:
-        asyncio.get_running_loop().call_later(0.01, _put_last, queue)
 
 
 def _message(kind: str, spec: SandboxSpec, run: Command | CodeRun | TestRun) -> dict[str, Any]:

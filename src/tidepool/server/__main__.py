@@ -14,10 +14,17 @@ from pathlib import Path
 
 from tidepool.engine import Engine, EngineConfig
 from tidepool.engine.errors import TidepoolError
-from tidepool.server.config import DEFAULT_NETWORK, ServerConfig, from_environment
+from tidepool.engine.spawner.protocol import SERVER_UID
+from tidepool.server.config import DEFAULT_NETWORK, ServerConfig, from_environment, make_records_dir
 from tidepool.server.listening import HttpServer, listen_fd, listen_tcp, listen_unix, url_of
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SAID_ELSEWHERE = (
+    "upgrade request",  # a client asks for a websocket, is told 404, and goes on without
+    "WebSocket library",
+    "Application startup failed",
+    "tidepool.server.app.CannotStart",  # a traceback that ends in a sentence which has been said
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,7 +60,10 @@ async def _run(config: ServerConfig, listener: socket.socket) -> int:
     for number in _SIGNALS:  # until there is a server that can be told, a signal ends the start
         loop.add_signal_handler(number, this.cancel)
     try:
-        engine = await Engine.start(EngineConfig(config.state_dir, config.runtime_dir, config.pool_size))
+        make_records_dir(config.records_dir, SERVER_UID)
+        engine = await Engine.start(
+            EngineConfig(config.state_dir, config.runtime_dir, config.pool_size, storage=config.storage)
+        )
     except asyncio.CancelledError:
         return 0
     except (OSError, TidepoolError) as error:
@@ -64,13 +74,15 @@ async def _run(config: ServerConfig, listener: socket.socket) -> int:
             loop.add_signal_handler(number, server.handle_exit, number, None)
         await server.serve(sockets=[listener])
         return 0 if server.started else 1
+    except SystemExit:  # uvicorn's word for an application that did not start; the reason has been said
+        return 1
     finally:
         await engine.close()
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Whether a line of uvicorn's says something: clients ask for a websocket, are told 404, and go on without."""
-    return "upgrade request" not in record.getMessage() and "WebSocket library" not in record.getMessage()
+    """Whether a line of uvicorn's says something that is not said elsewhere."""
+    return not any(words in record.getMessage() for words in _SAID_ELSEWHERE)
 
 
 def _listen(args: argparse.Namespace) -> socket.socket:

@@ -38,7 +38,7 @@ def refusal(scope: Scope, status: int, message: str, code: str = "", **more: Any
     path, now = scope["path"], timestamp(datetime.now(UTC))
     if is_toolbox(path):
         body = errors.toolbox_body(
-            status, message, path, now, code or errors.general_code(status), scope["method"]
+            status, message, path, now, code or errors.general_code(status), scope.get("method", "GET")
         )
         return json_answer({**body, **more}, status)
     return json_answer(errors.control_body(status, message, path, now), status)

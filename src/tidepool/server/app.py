@@ -1,40 +1,127 @@
 """The whole application on one screen: routes, middleware in order, errors."""
 
 import asyncio
+import fcntl
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.routing import BaseRoute, Mount
 
-from tidepool.engine import Engine
+from tidepool.engine import Engine, Sandbox, State
 from tidepool.engine.errors import TidepoolError
-from tidepool.server.auth import Auth
+from tidepool.server import events, translate
+from tidepool.server.auth import Auth, Judge
 from tidepool.server.config import ServerConfig
 from tidepool.server.connection import UnderWay
 from tidepool.server.errors import on_engine_error, on_fault, on_http_error
+from tidepool.server.gate import Gate
 from tidepool.server.keeper import Keeper
-from tidepool.server.routes import files, info, process, sandboxes
+from tidepool.server.keys import Identity, Keys
+from tidepool.server.objects import Objects
+from tidepool.server.preview import SignedPreviews
+from tidepool.server.records import Listener, Registry
+from tidepool.server.routes import (
+    elsewhere,
+    files,
+    info,
+    interpreter,
+    keys,
+    lifecycle,
+    lsp,
+    object_storage,
+    organization,
+    preview,
+    process,
+    sandboxes,
+    secrets,
+    signing,
+    snapshots,
+    volumes,
+    warm_pools,
+)
+from tidepool.server.snapshots import Snapshots
+from tidepool.server.store import Store
+from tidepool.server.vault import Vault
 from tidepool.wire import paths
 
 log = logging.getLogger("tidepool.server")
 
 
+def routes() -> list[BaseRoute]:
+    """Every route: first the more exact of two that fit, last what is not served."""
+    toolbox = [
+        *process.routes,
+        *interpreter.routes,
+        *lsp.routes,
+        *files.routes,
+        *info.toolbox_routes,
+        *elsewhere.toolbox_routes,
+    ]
+    control = [
+        *info.control_routes,
+        *sandboxes.routes,
+        *lifecycle.routes,
+        *snapshots.routes,
+        *object_storage.control_routes,
+        *keys.routes,
+        *organization.routes,
+        *secrets.routes,
+        *volumes.routes,
+        *warm_pools.routes,
+        *signing.routes,
+        *preview.routes,
+        *events.routes,
+        *elsewhere.control_routes,
+        Mount(paths.OLD_TOOLBOX_ONE, routes=toolbox),
+    ]
+    return [
+        *object_storage.storage_routes,
+        Mount(paths.TOOLBOX_ONE, routes=toolbox),
+        Mount(paths.API, routes=control),
+    ]
+
+
 def build_app(engine: Engine, config: ServerConfig, stop: Callable[[], None]) -> Starlette:
     """The application for one engine; `stop` ends the server. The engine is closed by who started it."""
-    toolbox = [*process.routes, *files.routes, *info.toolbox_routes]
-    control = [*info.control_routes, *sandboxes.routes, Mount(paths.OLD_TOOLBOX_ONE, routes=toolbox)]
     keeper = Keeper(engine, config.idle_s, stop)
+
+    async def find_key(key: str) -> Identity | None:
+        made: Keys = app.state.keys
+        return await made.find(key)
+
+    judge = Judge(config, find_key)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        watching = asyncio.create_task(keeper.run())
-        watching.add_done_callback(ended)
+        lock = _lock(config.records_dir)
+        app.state.store = store = await _opened(config.database_url)
+        app.state.keys, app.state.vault = Keys(store), Vault(store, config.records_dir)
+        app.state.warm_pools, app.state.events = warm_pools.WarmPools(store), events.Events(judge)
+        app.state.objects = objects = Objects.open(config.records_dir)
+        app.state.snapshots = await _snapshots(engine, store, config, objects)
+        app.state.registry = registry = Registry(
+            engine, keeper, store, _teller(app.state.events, engine, keeper)
+        )
+        await _restored(registry)
+        tasks = [asyncio.create_task(keeper.run()), asyncio.create_task(registry.run())]
+        for task in tasks:
+            task.add_done_callback(ended)
         yield
-        watching.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await app.state.events.close()
+        await app.state.snapshots.close()
+        await store.close()
+        os.close(lock)
 
     def ended(watching: asyncio.Task[None]) -> None:
         if not watching.cancelled():  # without it sandboxes would be left behind: better no server
@@ -42,10 +129,11 @@ def build_app(engine: Engine, config: ServerConfig, stop: Callable[[], None]) ->
             stop()
 
     app = Starlette(
-        routes=[Mount(paths.TOOLBOX_ONE, routes=toolbox), Mount(paths.API, routes=control)],
+        routes=routes(),
         middleware=[
             Middleware(UnderWay, enter=keeper.enter, leave=keeper.leave),
-            Middleware(Auth, config=config),
+            Middleware(Gate, judge=judge, domain=config.preview_domain),
+            Middleware(Auth, judge=judge),
         ],
         exception_handlers={
             TidepoolError: on_engine_error,
@@ -56,4 +144,62 @@ def build_app(engine: Engine, config: ServerConfig, stop: Callable[[], None]) ->
     )
     app.router.redirect_slashes = False
     app.state.engine, app.state.config, app.state.keeper = engine, config, keeper
+    app.state.started_at, app.state.previews = datetime.now(UTC), SignedPreviews()
     return app
+
+
+def _teller(listeners: events.Events, engine: Engine, keeper: Keeper) -> Listener:
+    """Tells clients that listen of each change of a sandbox's state."""
+
+    def tell(sandbox: Sandbox, before: State, after: State) -> None:
+        def data(url: str) -> Any:
+            terms = keeper.terms_of(sandbox)
+            body = translate.sandbox_body(sandbox, terms, url, engine.enforced, engine.not_enforced)
+            return {"sandbox": body, "oldState": before.value, "newState": after.value}
+
+        listeners.emit(sandbox.spec.tenant, "sandbox.state.updated", data)
+
+    return tell
+
+
+class CannotStart(Exception):
+    """The start ends here; the reason has been logged."""
+
+
+async def _snapshots(engine: Engine, store: Store, config: ServerConfig, objects: Objects) -> Snapshots:
+    try:
+        return await Snapshots.open(engine, store, config, objects.paths)
+    except ValueError as error:  # of the registry's URL
+        log.critical("cannot start: %s", error)
+        raise CannotStart(error) from None
+
+
+def _lock(directory: Path) -> int:
+    """A descriptor that keeps other servers out of this one's records."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        log.critical(
+            "cannot start: another server uses %s; give this one another TIDEPOOL_STATE_DIR", directory
+        )
+        raise CannotStart(directory) from None
+    return fd
+
+
+async def _restored(registry: Registry) -> None:
+    try:
+        await registry.restore()
+    except TidepoolError as error:
+        log.critical("cannot start: %s", error)
+        raise CannotStart(error) from None
+
+
+async def _opened(url: str) -> Store:
+    try:
+        return await Store.open(url)
+    except TidepoolError as error:
+        log.critical("cannot start: %s", error)
+        raise CannotStart(error) from None

@@ -3,6 +3,7 @@
 The rest gets a frozen `ServerConfig`. A key is never written anywhere but into its own file.
 """
 
+import importlib
 import os
 import secrets
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 MAX_JSON_BYTES = 32 << 20
 KEY_VARIABLE = "TIDEPOOL_API_KEY"
+DATABASE_VARIABLE = "TIDEPOOL_DATABASE_URL"
 KEY_FILE = "api_key"
 """In the state directory: the key that was made because none was given."""
 DEFAULT_NETWORK = "packages"
@@ -34,12 +36,49 @@ class ServerConfig:
     """For sandboxes whose request names none."""
     pool_size: int = 2
     """Warm sandboxes kept per tenant and dependency layer."""
+    database: str = field(default="", repr=False)
+    """URL of what outlives the server (see `store`); empty: a SQLite file in `records_dir`."""
+
+    registry: str | None = None
+    """`https://host[/prefix]` of the registry that images are pulled from (see `images.registry`); None: none is."""
+    registry_credentials: str = field(default="", repr=False)
+    """`user:password` for it; empty: anonymous."""
+    image_archives: Path | None = None
+    """A directory with image archives that `FROM oci-archive:NAME` may name; None: there is none."""
+
+    realm: str = ""
+    """Tells servers that share a state directory apart: each has its own records and its own sandboxes' files."""
+
+    preview_domain: str = ""
+    """`PORT-ID.DOMAIN` names a port of a sandbox when a client reaches this server by it. It must be a domain that
+    is used for nothing else, with a wildcard entry for this host. Empty: previews are by path only."""
+
+    @property
+    def records_dir(self) -> Path:
+        """What is the server's alone: its database and the key of its secrets."""
+        return self.state_dir / ("records" + self._suffix)
+
+    @property
+    def storage(self) -> str:
+        """The engine's directory for files that outlive sandboxes."""
+        return "storage" + self._suffix
+
+    @property
+    def _suffix(self) -> str:
+        # The server that starts by itself and ends when it is idle stands beside the one that is always there.
+        realm = self.realm or ("local" if self.idle_s is not None else "")
+        return f"-{realm}" if realm else ""
+
+    @property
+    def database_url(self) -> str:
+        """Where the store is."""
+        return self.database or f"sqlite:///{self.records_dir}/tidepool.db"
 
 
 def from_environment(needs_key: bool, **options: Any) -> tuple[ServerConfig, str]:
     """The configuration, and a sentence that says where the API key is; empty where none is needed.
 
-    A key in the environment is taken out of it, so that no child of this process inherits it.
+    A key in the environment is taken out of it, and so is a database's URL: no child of this process inherits them.
 
     Args:
         needs_key: Whether clients come over TCP.
@@ -52,7 +91,33 @@ def from_environment(needs_key: bool, **options: Any) -> tuple[ServerConfig, str
     state_dir, runtime_dir = directories(os.environ, uid)
     keys, note = api_keys(os.environ, state_dir) if needs_key else ({}, "")
     os.environ.pop(KEY_VARIABLE, None)
+    options["preview_domain"] = os.environ.get("TIDEPOOL_PREVIEW_DOMAIN", "")
+    options = {"database": os.environ.pop(DATABASE_VARIABLE, ""), **_images(), **options}
     return ServerConfig(state_dir, runtime_dir, keys, frozenset({0, uid}), **options), note
+
+
+def _images() -> dict[str, Any]:
+    """TIDEPOOL_REGISTRY, TIDEPOOL_REGISTRY_CREDENTIALS (taken out of the environment), TIDEPOOL_IMAGE_ARCHIVES."""
+    archives = os.environ.get("TIDEPOOL_IMAGE_ARCHIVES")
+    if os.environ.get("TIDEPOOL_REGISTRY"):
+        # Needed only then, and loaded now: once root is given up the interpreter's files may not be readable.
+        importlib.import_module("tidepool.images.registry")
+    return {
+        "registry": os.environ.get("TIDEPOOL_REGISTRY") or None,
+        "registry_credentials": os.environ.pop("TIDEPOOL_REGISTRY_CREDENTIALS", ""),
+        "image_archives": Path(archives).absolute() if archives else None,
+    }
+
+
+def make_records_dir(path: Path, owner: int) -> None:
+    """The server's own directory, which only `owner` can enter; whoever may not give it away must be the owner.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(path, owner, owner)
 
 
 def directories(environ: Mapping[str, str], uid: int) -> tuple[Path, Path]:

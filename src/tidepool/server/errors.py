@@ -46,7 +46,7 @@ async def on_engine_error(request: Request, error: Exception) -> Response:
     """The answer to an exception of the engine."""
     status, code = status_of(error)
     if status >= 500 and not isinstance(error, engine.Unavailable):
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        log.error("%s %s failed", request.scope.get("method", "GET"), request.url.path, exc_info=error)
     answer = refusal(request.scope, status, str(error), code if _is_about_files(request) else "")
     if status == 503:
         answer.headers["Retry-After"] = RETRY_AFTER_S
@@ -60,7 +60,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     if (
         message == HTTPStatus(error.status_code).phrase
     ):  # Starlette's own: no such route, or not with this method
-        message = f"this server has no {request.method} {request.url.path}"
+        message = f"this server has no {request.scope.get('method', 'GET')} {request.url.path}"
     return refusal(request.scope, error.status_code, message)
 
 

@@ -1,36 +1,65 @@
-"""Sandboxes nobody looks after: deleted when their time is over; and the server's own end when there is no work.
+"""What happens to sandboxes that nobody looks after, and the server's own end when there is no work.
 
-What a request said about time is `Terms`. Here no sandbox is ever stopped and kept: where Daytona would stop it, it is
-deleted, and only if its request called it ephemeral or the server is the local one, which must leave nothing behind.
+What requests said about time is `Terms`: minutes without activity until a sandbox is stopped, minutes of rest until it
+is archived or deleted, and the age at which it goes whatever it does. `due` is the whole policy.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
 
 from tidepool.engine import Engine, Sandbox, State
 from tidepool.engine.errors import TidepoolError
 
 TICK_S = 1.0
+NEVER = -1
+AUTO_STOP_MIN = 15
+MAX_AUTO_ARCHIVE_MIN = 43_200
+AUTO_ARCHIVE_MIN = 10_080
 log = logging.getLogger("tidepool.server")
 
+Step = Literal["stop", "archive", "delete"]
 
-@dataclass(frozen=True)
-class Terms:
-    """When a sandbox's time is over; None: never."""
 
-    idle_min: int | None = None
-    """Minutes without activity; a run under way is activity."""
-    ttl_min: int | None = None
-    """Age in minutes, whatever it does."""
+class Terms(msgspec.Struct, frozen=True):
+    """When a sandbox's time is over, in minutes."""
 
-    def are_over(self, idle_s: float, age_s: float, busy: bool) -> bool:
-        """Whether a sandbox this long idle and this old is to be deleted."""
-        forgotten = self.idle_min is not None and not busy and idle_s > self.idle_min * 60
-        return forgotten or (self.ttl_min is not None and age_s > self.ttl_min * 60)
+    auto_stop: int = AUTO_STOP_MIN
+    """Without activity, until it is stopped; a run under way or an open stream is activity. 0: never."""
+    auto_archive: int = AUTO_ARCHIVE_MIN
+    """At rest, until it is archived. 0: as late as possible."""
+    auto_delete: int = NEVER
+    """At rest, until it is deleted. 0: at once when it stops; -1: never."""
+    ttl: int = 0
+    """Of age, until it is deleted whatever it does. 0: never."""
+
+    def due(self, state: State, idle_s: float, rest_s: float, age_s: float, busy: bool) -> Step | None:
+        """What is to be done now with a sandbox in this state, idle, at rest and old for so long."""
+        if self.ttl and age_s > self.ttl * 60:
+            return "delete"
+        if state is State.STARTED:
+            over = self.auto_stop and not busy and idle_s > self.auto_stop * 60
+            return ("delete" if self.auto_delete == 0 else "stop") if over else None
+        if state not in (State.STOPPED, State.ARCHIVED):
+            return None
+        if self.auto_delete != NEVER and rest_s >= self.auto_delete * 60:
+            return "delete"
+        archive_after = self.auto_archive or MAX_AUTO_ARCHIVE_MIN
+        return "archive" if state is State.STOPPED and rest_s > archive_after * 60 else None
+
+
+@dataclass
+class Watched:
+    """One sandbox and what was said about its time."""
+
+    sandbox: Sandbox
+    terms: Terms
 
 
 class Keeper:
@@ -40,17 +69,17 @@ class Keeper:
         self._engine = engine
         self._idle_s = idle_s
         self._stop = stop
-        self._watched: dict[str, tuple[Sandbox, Terms]] = {}
+        self._watched: dict[str, Watched] = {}
         self._requests = 0
         self._quiet_since = time.monotonic()
 
     def watch(self, sandbox: Sandbox, terms: Terms) -> None:
-        """From now on delete it when its time is over."""
-        self._watched[sandbox.id] = (sandbox, terms)
+        """From now on these terms hold."""
+        self._watched[sandbox.id] = Watched(sandbox, terms)
 
     def terms_of(self, sandbox: Sandbox) -> Terms:
-        """What was said when it was made."""
-        return self._watched[sandbox.id][1] if sandbox.id in self._watched else Terms()
+        """What holds for a sandbox; the defaults when nothing was said."""
+        return self._watched[sandbox.id].terms if sandbox.id in self._watched else Terms()
 
     def enter(self) -> None:
         """A request has come."""
@@ -70,17 +99,31 @@ class Keeper:
                 self._stop()
 
     async def tidy(self, now: datetime) -> None:
-        """Delete the sandboxes whose time is over at this moment."""
-        for sandbox, terms in list(self._watched.values()):
-            idle_s = (now - sandbox.last_activity_at).total_seconds()
-            age_s = (now - sandbox.created_at).total_seconds()
+        """Do what is due at this moment."""
+        for watched in list(self._watched.values()):
+            sandbox = watched.sandbox
             if sandbox.state in (State.DESTROYING, State.DESTROYED):
                 del self._watched[sandbox.id]
-            elif terms.are_over(idle_s, age_s, bool(sandbox.busy)):
+                continue
+            idle_s = (now - sandbox.last_activity_at).total_seconds()
+            rest_s = (now - sandbox.updated_at).total_seconds()
+            age_s = (now - sandbox.created_at).total_seconds()
+            step = watched.terms.due(sandbox.state, idle_s, rest_s, age_s, bool(sandbox.busy))
+            if step is not None:
                 try:
-                    await self._engine.delete(sandbox)
+                    await self._take(step, sandbox)
                 except TidepoolError:  # the next tick tries again
-                    log.exception("sandbox %s, whose time is over, could not be deleted", sandbox.id)
+                    log.exception("sandbox %s is due to %s, which failed", sandbox.id, step)
+
+    async def _take(self, step: Step, sandbox: Sandbox) -> None:
+        if step == "archive":
+            self._engine.archive(sandbox)
+            return
+        steps: dict[str, Callable[[Sandbox], Awaitable[None]]] = {
+            "stop": self._engine.stop,
+            "delete": self._engine.delete,
+        }
+        await steps[step](sandbox)
 
     def _is_idle(self, idle_s: float) -> bool:
         quiet = time.monotonic() - self._quiet_since > idle_s

@@ -4,6 +4,7 @@ What is answered is in `app`. A Unix socket is its owner's alone; one that nobod
 """
 
 import contextlib
+import encodings.idna  # noqa: F401 - used by wsproto, once root is gone and files may be out of reach
 import errno
 import os
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from tidepool.engine import Engine
 from tidepool.server.app import build_app
@@ -30,7 +32,8 @@ class HttpServer(uvicorn.Server):
         settings = uvicorn.Config(
             build_app(engine, config, self.stop),
             http=Protocol,
-            ws="none",
+            ws=WSProtocol,
+            ws_per_message_deflate=False,
             lifespan="on",
             log_config=None,
             access_log=False,

@@ -2,11 +2,13 @@
 
 import base64
 import binascii
+import dataclasses
 import math
 import stat
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import UNSET
 
 from tidepool.engine import (
@@ -17,65 +19,85 @@ from tidepool.engine import (
     Limits,
     Sandbox,
     SandboxSpec,
+    State,
     TestReport,
     TestRun,
     Verdict,
+    Volume,
 )
 from tidepool.engine.errors import InvalidSpec
+from tidepool.engine.spec import HOME
 from tidepool.server.answers import timestamp
 from tidepool.server.envelope import Unwrapped
-from tidepool.server.keeper import Terms
+from tidepool.server.keeper import MAX_AUTO_ARCHIVE_MIN, NEVER, Terms
+from tidepool.toolbox.charts import parse_charts
 from tidepool.wire import files as wire_files
 from tidepool.wire import process as wire
 from tidepool.wire import sandbox as wire_sandbox
+from tidepool.wire.charts import Artifacts
 from tidepool.wire.sandbox import CreateSandbox
+
+if TYPE_CHECKING:
+    from tidepool.server.snapshots import ImageRef
 
 ORGANIZATION = "00000000-0000-4000-8000-000000000001"
 """One organization for all: clients want a stable id."""
 TARGET = "local"
 SNAPSHOT = "default"
 GIB = 1 << 30
-LOCAL_AUTO_STOP_MIN = 15
-MAX_AUTO_ARCHIVE_MIN = 10080
-NEVER = -1
+LOCAL_AUTO_DELETE_MIN = 24 * 60
 _MAX_GIB = 1 << 20
 _MAX_MINUTES = 10 * 365 * 24 * 60
 _NOT_THERE = (
-    "build_info",
-    "domain_allow_list",
     "gpu",
     "kvm",
     "linked_sandbox",
-    "network_allow_list",
     "outbound_proxy_url",
     "secrets",
-    "volumes",
+    "domain_allow_list",
+    "network_allow_list",
 )
 """Fields of a create request whose meaning this server does not have: given a value, they are refused."""
 
 
-def sandbox_spec(request: CreateSandbox, tenant: str, default_network: str) -> SandboxSpec:
+def sandbox_spec(
+    request: CreateSandbox,
+    tenant: str,
+    default_network: str,
+    base: "ImageRef",
+    volumes: tuple[Volume, ...] = (),
+) -> SandboxSpec:
     """What a create request asks for.
+
+    Args:
+        request: As it came.
+        tenant: Who asks.
+        default_network: For a request that names none.
+        base: What it is made from.
+        volumes: Those it names, as the engine knows them.
 
     Raises:
         InvalidSpec: A field is wrong, or asks for what is not there; the message names it.
     """
-    if request.snapshot not in (None, "", SNAPSHOT):
-        raise InvalidSpec(
-            f"Snapshot {request.snapshot[:100]} not found; the only one there is is called {SNAPSHOT}"
-        )
     for name in _NOT_THERE:
         if getattr(request, name):
             raise InvalidSpec(f"{_wire_name(name)} is not supported by this server; leave it out")
+    named = request.snapshot not in (None, "", SNAPSHOT) and not request.build_info
+    if named and (request.cpu or request.memory or request.disk):
+        raise InvalidSpec("Cannot specify Sandbox resources when using a snapshot")
     return SandboxSpec(
         tenant=tenant,
         name=request.name or None,
         dependencies=request.tidepool.dependencies,
-        env=request.env or {},
+        env={**base.env, **(request.env or {})},
         labels=request.labels or {},
-        user=request.user or "daytona",  # type: ignore[arg-type]  # checked by SandboxSpec
+        user=request.user or base.user or "daytona",  # type: ignore[arg-type]  # checked by SandboxSpec
         limits=_limits(request),
         network=_network(request, default_network),  # type: ignore[arg-type]  # checked by SandboxSpec
+        image=base.image,
+        work_dir=base.work_dir or HOME,
+        volumes=volumes,
+        ephemeral=request.auto_delete_interval == 0,
     )
 
 
@@ -111,19 +133,68 @@ def terms(request: CreateSandbox, is_local: bool) -> Terms:
     """When a new sandbox's time will be over.
 
     Args:
-        request: Minutes, 0 is never.
-        is_local: Whether the server is one that ends when it is idle and must leave nothing behind.
+        request: Minutes.
+        is_local: Whether the server is one that starts by itself: what nobody wants there any more is deleted.
 
     Raises:
         InvalidSpec: A number of minutes is out of range.
     """
-    stop, delete = request.auto_stop_interval, request.auto_delete_interval
-    for name, minutes in (("autoStopInterval", stop), ("ttlMinutes", request.ttl_minutes)):
-        if minutes is not None and not 0 <= minutes <= _MAX_MINUTES:
-            raise InvalidSpec(f"{name} is {minutes}; allowed are 0 (never) to {_MAX_MINUTES} minutes")
-    stop = LOCAL_AUTO_STOP_MIN if stop is None else stop
-    is_deleted = is_local or delete == 0
-    return Terms(idle_min=stop or None if is_deleted else None, ttl_min=request.ttl_minutes or None)
+    asked = {
+        "autostop": request.auto_stop_interval,
+        "autoarchive": request.auto_archive_interval,
+        "autodelete": request.auto_delete_interval,
+        "ttl": request.ttl_minutes,
+    }
+    found = Terms(auto_delete=LOCAL_AUTO_DELETE_MIN if is_local else NEVER)
+    for name, minutes in asked.items():
+        if minutes is not None:
+            found = with_interval(found, name, minutes)
+    return found
+
+
+_INTERVALS = {
+    "autostop": ("auto_stop", 0),
+    "autoarchive": ("auto_archive", 0),
+    "autodelete": ("auto_delete", NEVER),
+    "ttl": ("ttl", 0),
+}
+"""Word of the URL to the field it sets and the least it takes."""
+
+
+def with_interval(found: Terms, name: str, minutes: int) -> Terms:
+    """The same terms but for one.
+
+    Raises:
+        InvalidSpec: The number of minutes is out of range.
+    """
+    field, least = _INTERVALS[name]
+    if not least <= minutes <= _MAX_MINUTES:
+        raise InvalidSpec(f"the {name} interval is {minutes}; allowed are {least} to {_MAX_MINUTES} minutes")
+    return msgspec.structs.replace(found, **{field: minutes})
+
+
+def resized(limits: Limits, request: wire_sandbox.Resize, is_running: bool) -> Limits:
+    """Limits with what a resize request changes.
+
+    Raises:
+        InvalidSpec: A value is out of range, or a running sandbox would get less.
+    """
+    new = Limits(
+        cpu=request.cpu or limits.cpu,
+        memory_bytes=_bytes(request.memory) or limits.memory_bytes,
+        disk_bytes=_bytes(request.disk) or limits.disk_bytes,
+        pids=limits.pids,
+    )
+    if is_running and (new.cpu < limits.cpu or new.memory_bytes < limits.memory_bytes):
+        raise InvalidSpec("cpu and memory of a running sandbox can only grow; stop it first")
+    if new.disk_bytes < limits.disk_bytes and request.disk:
+        raise InvalidSpec("the disk of a sandbox can only grow")
+    return new
+
+
+def forked(spec: SandboxSpec, name: str | None) -> SandboxSpec:
+    """The spec of a fork: the same but for its name, and kept like any other."""
+    return dataclasses.replace(spec, name=name or None, ephemeral=False)
 
 
 def labels(asked: dict[str, str]) -> dict[str, str]:
@@ -147,7 +218,7 @@ def sandbox_body(
         user=spec.user,
         env=dict(spec.env),
         labels=sandbox.labels,
-        public=False,
+        public=sandbox.public,
         network_block_all=spec.network == "none",
         kvm=False,
         target=TARGET,
@@ -156,17 +227,21 @@ def sandbox_body(
         memory=math.ceil(limits.memory_bytes / GIB),
         disk=math.ceil(limits.disk_bytes / GIB),
         state=sandbox.state.value,
-        desired_state="destroyed" if sandbox.state.value.startswith("destroy") else "started",
+        desired_state=_DESIRED.get(sandbox.state, "started"),
         error_reason=sandbox.error_reason or UNSET,
         toolbox_proxy_url=toolbox_url,
-        snapshot=SNAPSHOT,
+        snapshot=sandbox.source or SNAPSHOT,
         created_at=timestamp(sandbox.created_at),
         updated_at=timestamp(sandbox.updated_at),
         last_activity_at=timestamp(sandbox.last_activity_at),
-        auto_stop_interval=its.idle_min or 0,
-        auto_archive_interval=MAX_AUTO_ARCHIVE_MIN,
-        auto_delete_interval=0 if its.idle_min else NEVER,
-        auto_destroy_at=_end(sandbox.created_at, its.ttl_min) if its.ttl_min else UNSET,
+        auto_stop_interval=its.auto_stop,
+        auto_archive_interval=its.auto_archive or MAX_AUTO_ARCHIVE_MIN,
+        auto_delete_interval=its.auto_delete,
+        auto_destroy_at=_end(sandbox.created_at, its.ttl) if its.ttl else UNSET,
+        volumes=[
+            wire_sandbox.MountedVolume(volume.name, volume.mount_path, volume.subpath or None)
+            for volume in spec.volumes
+        ],
         tidepool=wire_sandbox.TidepoolFacts(
             isolation="namespaces",
             enforced=enforced,
@@ -177,8 +252,18 @@ def sandbox_body(
             pids=limits.pids,
             cpu=limits.cpu,
             dependencies=spec.dependencies,
+            not_kept=sandbox.not_kept,
         ),
     )
+
+
+_DESIRED = {
+    State.STOPPING: "stopped",
+    State.STOPPED: "stopped",
+    State.ARCHIVED: "archived",
+    State.DESTROYING: "destroyed",
+    State.DESTROYED: "destroyed",
+}
 
 
 def _end(start: datetime, minutes: int) -> str:
@@ -252,6 +337,7 @@ def run_body(result: ExecResult, hint: str = "") -> wire.ExecuteAnswer:
         result=f"{text}{'' if not hint or not text or text.endswith(chr(10)) else chr(10)}{hint}",
         stdout=_text(result.stdout),
         stderr=_text(result.stderr),
+        artifacts=Artifacts(parse_charts(result.charts)) if result.charts else UNSET,
         **_figures(result),
     )
 

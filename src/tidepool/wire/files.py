@@ -44,6 +44,45 @@ class Uploaded(msgspec.Struct, kw_only=True):
     files: list[Stored]
 
 
+class UploadedFile(msgspec.Struct):
+    """Answer of `POST /files/upload-v2`."""
+
+    name: str
+    path: str
+    type: str = "file"
+
+
+class Match(msgspec.Struct):
+    """One line of a file; answer of `GET /files/find`."""
+
+    file: str
+    line: int
+    """From 1."""
+    content: str
+
+
+class Found(msgspec.Struct):
+    """Answer of `GET /files/search`."""
+
+    files: list[str]
+
+
+class Replace(msgspec.Struct, rename="camel"):
+    """`POST /files/replace`: literal text."""
+
+    files: list[str]
+    pattern: str
+    new_value: str
+
+
+class Replaced(msgspec.Struct):
+    """What became of one file; answer of `POST /files/replace`."""
+
+    file: str
+    success: bool
+    error: str | UnsetType = UNSET
+
+
 class Directory(msgspec.Struct):
     """Answers of `GET /user-home-dir`, `/work-dir` and `/project-dir`."""
 

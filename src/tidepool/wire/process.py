@@ -4,6 +4,9 @@ What Daytona's answers do not have (verdict, times, the two streams apart) stand
 """
 
 import msgspec
+from msgspec import UNSET, UnsetType
+
+from tidepool.wire.charts import Artifacts
 
 CLOSING, STDOUT, STDERR = 0, 1, 2
 """Kinds of frames in the answer of `POST /process/stream`: one byte kind, four bytes length, payload."""
@@ -70,6 +73,7 @@ class ExecuteAnswer(Ended, rename="camel", kw_only=True):
     """Both streams in order of arrival."""
     stdout: str
     stderr: str
+    artifacts: Artifacts | UnsetType = UNSET
 
 
 class TestCase(msgspec.Struct, rename="camel", kw_only=True):

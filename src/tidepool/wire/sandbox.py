@@ -22,6 +22,14 @@ class TidepoolOptions(msgspec.Struct, rename="camel", frozen=True):
     cpu: float | None = None
 
 
+class MountedVolume(msgspec.Struct, rename="camel", omit_defaults=True):
+    """A volume in a sandbox, both ways."""
+
+    volume_id: str
+    mount_path: str
+    subpath: str | None = None
+
+
 class CreateSandbox(msgspec.Struct, rename="camel", kw_only=True):
     """`POST /sandbox`: every field may be absent."""
 
@@ -45,13 +53,36 @@ class CreateSandbox(msgspec.Struct, rename="camel", kw_only=True):
     """GiB."""
     auto_stop_interval: int | None = None
     """Minutes, as are the other intervals."""
+    auto_archive_interval: int | None = None
     auto_delete_interval: int | None = None
     ttl_minutes: int | None = None
-    volumes: list[Any] | None = None
+    volumes: list[MountedVolume] | None = None
     secrets: list[Any] | None = None
     build_info: dict[str, Any] | None = None
     linked_sandbox: str | None = None
     tidepool: TidepoolOptions = TidepoolOptions()
+
+
+class Fork(msgspec.Struct):
+    """`POST /sandbox/{sandbox}/fork`."""
+
+    name: str | None = None
+
+
+class Resize(msgspec.Struct):
+    """`POST /sandbox/{sandbox}/resize`: what is absent stays."""
+
+    cpu: float | None = None
+    memory: float | None = None
+    """GiB, as is `disk`."""
+    disk: float | None = None
+
+
+class SnapshotOf(msgspec.Struct, rename="camel"):
+    """`POST /sandbox/{sandbox}/snapshot`."""
+
+    name: str
+    include_memory: bool = False
 
 
 class TidepoolFacts(msgspec.Struct, rename="camel", kw_only=True):
@@ -66,6 +97,8 @@ class TidepoolFacts(msgspec.Struct, rename="camel", kw_only=True):
     pids: int
     cpu: float
     dependencies: tuple[str, ...]
+    not_kept: tuple[str, ...] = ()
+    """A sentence for each file that could not be saved when it last stopped."""
 
 
 class Sandbox(msgspec.Struct, rename="camel", kw_only=True):
@@ -96,12 +129,13 @@ class Sandbox(msgspec.Struct, rename="camel", kw_only=True):
     updated_at: str
     last_activity_at: str
     auto_stop_interval: int
-    """Minutes without activity after which the server ends it; 0: never."""
+    """Minutes without activity after which it is stopped; 0: never."""
     auto_archive_interval: int
+    """Minutes of rest after which it is archived."""
     auto_delete_interval: int
-    """0: ending it deletes it; -1: it is kept."""
+    """Minutes of rest after which it is deleted; 0: stopping it deletes it; -1: never."""
     auto_destroy_at: str | UnsetType = UNSET
-    volumes: tuple[()] = ()
+    volumes: list[MountedVolume] = []
     backup_state: str = "None"
     tidepool: TidepoolFacts
 

@@ -1,17 +1,21 @@
 """One file per wire file; handlers parse, call and translate."""
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from tidepool.engine import Engine, Sandbox
 from tidepool.engine.errors import NotFound
-from tidepool.server.auth import TENANT
+from tidepool.server import translate
+from tidepool.server.auth import IDENTITY, TENANT
 from tidepool.server.config import ServerConfig
 from tidepool.server.keeper import Keeper
+from tidepool.server.keys import Identity
+from tidepool.server.records import Registry
 from tidepool.wire import paths
+from tidepool.wire import sandbox as wire
 
 
-def engine_of(request: Request) -> Engine:
+def engine_of(request: HTTPConnection) -> Engine:
     """The engine this server fronts."""
     engine: Engine = request.app.state.engine
     return engine
@@ -29,12 +33,30 @@ def keeper_of(request: Request) -> Keeper:
     return keeper
 
 
-def tenant_of(request: Request) -> str:
+def registry_of(request: Request) -> Registry:
+    """Who writes sandboxes down."""
+    registry: Registry = request.app.state.registry
+    return registry
+
+
+def described(request: Request, sandbox: Sandbox) -> wire.Sandbox:
+    """A sandbox as this client sees it."""
+    engine, terms = engine_of(request), keeper_of(request).terms_of(sandbox)
+    return translate.sandbox_body(sandbox, terms, toolbox_url(request), engine.enforced, engine.not_enforced)
+
+
+def tenant_of(request: HTTPConnection) -> str:
     """Who is asking, as `auth` found."""
     return str(request.scope["state"][TENANT])
 
 
-def sandbox_of(request: Request) -> Sandbox:
+def identity_of(request: Request) -> Identity:
+    """Who is asking, with what it may do."""
+    identity: Identity = request.scope["state"][IDENTITY]
+    return identity
+
+
+def sandbox_of(request: HTTPConnection) -> Sandbox:
     """The sandbox the URL names.
 
     Raises:
@@ -46,7 +68,7 @@ def sandbox_of(request: Request) -> Sandbox:
         raise HTTPException(404, str(error)) from None
 
 
-def toolbox_url(request: Request) -> str:
+def toolbox_url(request: HTTPConnection) -> str:
     """The toolbox's base by which this very client reached us."""
     scheme = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
     scheme = scheme if scheme in ("http", "https") else request.scope["scheme"]

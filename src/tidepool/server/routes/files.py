@@ -1,10 +1,13 @@
 """Toolbox: files (protocol section 6.2). Contents are streamed both ways."""
 
+import os
 import re
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AsyncExitStack
+from typing import TypeVar
 
+from msgspec import UNSET
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,9 +22,11 @@ from tidepool.server.connection import ends_with_client
 from tidepool.server.errors import status_of
 from tidepool.server.multipart import PART_END, form_end, part_head, parts
 from tidepool.server.routes import sandbox_of
+from tidepool.toolbox import search
 from tidepool.wire import files as wire
 from tidepool.wire import paths
 
+T = TypeVar("T")
 _OCTAL = re.compile("0?[0-7]{1,4}")
 _DEPTH = re.compile("[1-9][0-9]{0,2}")
 _BINARY = "application/octet-stream"
@@ -113,6 +118,11 @@ async def _form(files: Files, wanted: list[str], boundary: str, scope: Scope) ->
 @ends_with_client
 async def upload(request: Request) -> Response:
     """`POST /files/upload`: one file, from the part named `file`."""
+    await _store_one(request)
+    return json_answer(_NOTHING)
+
+
+async def _store_one(request: Request) -> None:
     path, files = _asked(request), sandbox_of(request).files
     stored = 0
     async for part in parts(request):
@@ -121,7 +131,54 @@ async def upload(request: Request) -> Response:
             stored += 1
     if stored != 1:
         raise HTTPException(400, f"the form must have one part named 'file'; it has {stored}")
-    return json_answer(_NOTHING)
+
+
+@ends_with_client
+async def upload_v2(request: Request) -> Response:
+    """`POST /files/upload-v2`: as `/files/upload`, and the answer says where the file is."""
+    await _store_one(request)
+    path = _asked(request)
+    return json_answer(wire.UploadedFile(os.path.basename(path), path))
+
+
+@ends_with_client
+async def find(request: Request) -> Response:
+    """`GET /files/find`: lines that contain a text."""
+    asked = sandbox_of(request), _asked(request), _asked(request, "pattern")
+    found, is_whole = await in_time(search.find(*asked))
+    return _bounded([wire.Match(*match) for match in found], is_whole)
+
+
+@ends_with_client
+async def search_names(request: Request) -> Response:
+    """`GET /files/search`: names that fit a glob."""
+    asked = sandbox_of(request), _asked(request), _asked(request, "pattern")
+    found, is_whole = await in_time(search.search(*asked))
+    return _bounded(wire.Found(found), is_whole)
+
+
+@ends_with_client
+async def replace(request: Request) -> Response:
+    """`POST /files/replace`: each file's own success; a file that cannot be changed stops no other."""
+    asked = await read_json(request, wire.Replace)
+    done = await in_time(search.replace(sandbox_of(request), asked.files, asked.pattern, asked.new_value))
+    return json_answer([wire.Replaced(path, not error, error or UNSET) for path, error in done])
+
+
+async def in_time(work: Awaitable[T]) -> T:
+    """What came of work inside; 408 when it took too long."""
+    try:
+        return await work
+    except search.TookTooLong as error:
+        raise HTTPException(408, str(error)) from None
+
+
+def _bounded(found: object, is_whole: bool) -> Response:
+    """An answer that says in a header when there was more."""
+    answer = json_answer(found)
+    if not is_whole:
+        answer.headers["x-tidepool-truncated"] = "true"
+    return answer
 
 
 @ends_with_client
@@ -180,6 +237,10 @@ routes = [
     Route(paths.PERMISSIONS, permissions, methods=["POST"]),
     Route(paths.DOWNLOAD, download, methods=["GET"]),
     Route(paths.UPLOAD, upload, methods=["POST"]),
+    Route(paths.UPLOAD_V2, upload_v2, methods=["POST"]),
+    Route(paths.FIND, find, methods=["GET"]),
+    Route(paths.SEARCH, search_names, methods=["GET"]),
+    Route(paths.REPLACE, replace, methods=["POST"]),
     Route(paths.BULK_DOWNLOAD, bulk_download, methods=["POST"]),
     Route(paths.BULK_UPLOAD, bulk_upload, methods=["POST"]),
 ]

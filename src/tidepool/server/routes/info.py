@@ -9,6 +9,7 @@ from starlette.routing import Route
 from tidepool import __version__
 from tidepool.server import translate
 from tidepool.server.answers import json_answer
+from tidepool.server.keeper import MAX_AUTO_ARCHIVE_MIN
 from tidepool.server.routes import engine_of, sandbox_of, tenant_of, toolbox_url
 from tidepool.wire import files, paths
 from tidepool.wire import info as wire
@@ -49,7 +50,7 @@ async def config(request: Request) -> Response:
         proxy_toolbox_url=toolbox,
         default_snapshot=translate.SNAPSHOT,
         dashboard_url=origin,
-        max_auto_archive_interval=translate.MAX_AUTO_ARCHIVE_MIN,
+        max_auto_archive_interval=MAX_AUTO_ARCHIVE_MIN,
         environment=translate.TARGET,
     )
     return json_answer(answer)
