@@ -129,6 +129,8 @@ class Secret:
     """Names and `*.names` that get it, over TLS on port 443; the network must allow them too."""
     placeholder: str = field(default_factory=lambda: f"tps_{secrets.token_hex(16)}")
     """What the sandbox has instead: 8 to 128 letters, digits, `_`, `.`, `-`."""
+    name: str = ""
+    """What its keeper calls it."""
 
 
 Secrets = Mapping[str, Secret]

@@ -11,7 +11,7 @@ import signal
 import socket
 from typing import Any, NoReturn
 
-from tidepool.engine.guest import filesystem, frames, launch, tree
+from tidepool.engine.guest import filesystem, frames, launch, spare, tree
 
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
@@ -26,6 +26,9 @@ class Server:
         """Leader's pid to request id."""
         self._kinds: dict[int, str] = {}
         """Request id to how it was started: exec or fork."""
+        self._spare: spare.Spare | None = None
+        self._refork = True
+        """Whether a spare is to be made when there is nothing else to do: first of all, and after each run."""
 
     def serve(self) -> NoReturn:
         """Until the host closes the socket; then the kernel ends every process of the sandbox with us."""
@@ -38,6 +41,9 @@ class Server:
         poller.register(self._control, select.POLLIN)
         poller.register(wake_read, select.POLLIN)
         while True:
+            if self._refork:
+                self._refork = False
+                self._spare = self._spare or spare.ahead(_RESTORED, self._control)
             for fd, _ in poller.poll():
                 if fd == wake_read:
                     os.read(wake_read, 512)
@@ -93,6 +99,15 @@ class Server:
 
     def _run(self, message: dict[str, Any], fds: list[int]) -> None:
         plan = launch.plan(message, self._env)
+        ready, self._spare = self._spare, None
+        if ready is not None and ready.take(plan, message, fds):
+            pid = ready.pid
+        else:
+            pid = self._fork(plan, message, fds)
+        self._runs[pid] = message["id"]
+        self._kinds[message["id"]] = plan.basis
+
+    def _fork(self, plan: launch.Plan, message: dict[str, Any], fds: list[int]) -> int:
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
@@ -102,8 +117,7 @@ class Server:
             passed = fds.copy()
             fds.clear()
             launch.start(plan, message, passed, self._control)
-        self._runs[pid] = message["id"]
-        self._kinds[message["id"]] = plan.basis
+        return pid
 
     def _kill(self, run: int) -> int:
         leaders = self._leaders(run)
@@ -121,8 +135,11 @@ class Server:
             if pid == 0:
                 return
             number = self._runs.pop(pid, None)
-            if number is None:
-                continue  # an orphan that was reparented to us
+            if number is None:  # an orphan that was reparented to us, or a spare that somebody killed
+                if self._spare is not None and self._spare.pid == pid:
+                    self._spare = None
+                continue
             end = {"status": status, "max_rss": usage.ru_maxrss * 1024, "basis": self._kinds.pop(number)}
             with contextlib.suppress(BrokenPipeError):
                 self._reply(number, {"end": end})
+            self._refork = True

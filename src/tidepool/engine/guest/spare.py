@@ -1,0 +1,62 @@
+"""A child of init forked ahead of the next run, so that the fork is not on the run's way.
+
+It has done nothing but wait: it becomes a run's leader by the order init sends it, exactly as a child forked for that
+run would. Whoever is root inside can end or stop it, as any other process there; then the run is forked as usual.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+from typing import Any
+
+from tidepool.engine.guest import frames, launch
+
+
+class Spare:
+    """One child that waits. Made by `ahead`, used once."""
+
+    def __init__(self, pid: int, sock: socket.socket) -> None:
+        self.pid = pid
+        self._sock = sock
+
+    def take(self, plan: launch.Plan, message: dict[str, Any], fds: list[int]) -> bool:
+        """Hand it a run; False when it is not there any more or the order is too long: it has not begun then."""
+        order = {"plan": [plan.kind, plan.basis, plan.env, plan.argv], "message": message}
+        try:
+            frames.send(self._sock, order, tuple(fds))
+        except (OSError, frames.BadFrame):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            return False
+        finally:
+            self._sock.close()
+        return True
+
+
+def ahead(restored: tuple[int, ...], control: socket.socket) -> Spare | None:
+    """Fork one; None when the sandbox may have no more processes. In the child this returns only by becoming a run."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        pid = os.fork()
+    except OSError:
+        ours.close()
+        theirs.close()
+        return None
+    if pid == 0:
+        ours.close()
+        signal.set_wakeup_fd(-1)
+        for number in restored:
+            signal.signal(number, signal.SIG_DFL)
+        _wait(theirs, control)
+    theirs.close()
+    return Spare(pid, ours)
+
+
+def _wait(sock: socket.socket, control: socket.socket) -> None:
+    received = frames.receive(sock)
+    if received is None:
+        os._exit(0)
+    order, fds = received
+    sock.close()
+    launch.start(launch.Plan(*order["plan"]), order["message"], fds, control)
