@@ -119,9 +119,13 @@ async def test_a_blob_that_is_not_its_digest_is_thrown_away(
     served: RegistryServer, client: Registry, tmp_path: Path
 ) -> None:
     blob = Blob(tars.digest(IMAGE.layers[0]), len(IMAGE.layers[0]), "")
-    for bad in (b"!" + IMAGE.layers[0][1:], IMAGE.layers[0] + b"!", IMAGE.layers[0][:-1]):
+    for bad, why in (
+        (b"!" + IMAGE.layers[0][1:], "another digest"),
+        (IMAGE.layers[0] + b"!", "larger than"),
+        (IMAGE.layers[0][:-1], "another digest"),
+    ):
         served.blobs[blob.digest] = bad
-        with pytest.raises(BadImage):
+        with pytest.raises(BadImage, match=why):
             await client.save(NAME, blob, tmp_path / "blob")
         assert list(tmp_path.iterdir()) == []
 

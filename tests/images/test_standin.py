@@ -23,6 +23,7 @@ from tidepool.images.standin import missing, split_script
         ('echo "$X" | debconf-set-selections', None, ()),
         ("apt-get install -y $(cat list)", None, ()),
         ("apt-get update || true", None, ()),
+        ("apt-get update && false || true", None, ()),
         ("apt-get update; echo done", None, ()),
         ("apt-get install -y ./local.deb", None, ()),
         ("(apt-get update) && true", None, ()),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Server
 from tests.server.client import Api
 from tests.server.tenants import KEYS, TwoTenants
 from tidepool.server import events
@@ -155,4 +156,29 @@ async def test_without_the_library_every_attempt_is_answered_at_once(
     await listener.client.disconnect()
     api = Api(two.url, ONE)
     assert api.call("GET", "/socket.io/").status == 404
+    api.close()
+
+
+async def test_a_server_that_gave_root_up_tells_its_clients_too(server: Server) -> None:
+    client, heard = socketio.AsyncClient(reconnection=False), asyncio.Queue[Any]()
+    client.on("sandbox.state.updated", heard.put)
+    url, api = server.url.removesuffix("/api"), Api(server.url, server.key)
+    await client.connect(
+        url,
+        auth={"token": server.key},
+        transports=["websocket"],
+        socketio_path="/api/socket.io",
+        wait_timeout=5,
+    )
+    made = await asyncio.to_thread(api.call, "POST", "/sandbox", {"networkBlockAll": True})
+    number = made.json["id"]
+    assert (await asyncio.to_thread(api.call, "DELETE", f"/sandbox/{number}")).status == 200
+    states = []
+    while "destroyed" not in states:
+        told = await asyncio.wait_for(heard.get(), 10)
+        if told["sandbox"]["id"] == number:
+            assert told["sandbox"]["toolboxProxyUrl"] == f"{url}/toolbox"
+            states.append(told["newState"])
+    await client.disconnect()
+    await asyncio.sleep(0)
     api.close()

@@ -15,6 +15,7 @@ from tests.server.client import Answer, Api
 from tests.server.tenants import KEYS, TwoTenants
 from tidepool.server import sigv4
 from tidepool.server.aws_chunked import BadChunks, Decoder
+from tidepool.server.objects import MAX_UPLOADS
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 
@@ -126,6 +127,14 @@ def test_a_multipart_upload_that_is_given_up_or_wrong(store: Store) -> None:
     assert store.send("DELETE", key, query=f"uploadId={number}").status == 204
     for name in (number, "..", "../" + number, "0" * 32):
         assert store.send("PUT", key, b"x", query=f"partNumber=1&uploadId={name}").status == 404
+
+
+def test_of_uploads_that_are_never_completed_the_oldest_make_room(store: Store) -> None:
+    begun = [store.send("POST", store.key("7" * 32), query="uploads=") for _ in range(MAX_UPLOADS + 1)]
+    numbers = [re.findall(rb"<UploadId>(.*?)</UploadId>", one.body)[0].decode() for one in begun]
+    there = [store.send("DELETE", store.key("7" * 32), query=f"uploadId={one}").status for one in numbers]
+    assert there.count(404) == 1
+    assert there.count(204) == MAX_UPLOADS
 
 
 @pytest.mark.parametrize(

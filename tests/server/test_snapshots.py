@@ -13,6 +13,7 @@ from tests.conftest import StateDirs
 from tests.images import tars
 from tests.images.registry_server import serving
 from tests.server.client import Api, started
+from tests.server.conftest import Box
 from tests.server.tenants import KEYS, TwoTenants
 
 _DONE = ("active", "error", "build_failed")
@@ -154,6 +155,45 @@ def test_pages_filters_and_order(api: Api, make: Callable[..., Any]) -> None:
     assert api.call("GET", "/snapshots", None, sourceSandboxId="none").json["items"] == []
     for query in ({"sort": "size"}, {"limit": "x"}, {"page": "-1"}):
         assert api.call("GET", "/snapshots", None, **query).status == 400
+
+
+def test_sandboxes_are_made_from_a_snapshot(
+    api: Api, make: Callable[..., Any], make_box: Callable[..., Box]
+) -> None:
+    text = "FROM debian\nENV A=1\nWORKDIR /opt/w\nRUN echo made > f\n"
+    found = make("for-boxes", cpu=2, memory=2, disk=1, **built(text))
+    assert settled(api, found["id"]) == "active"
+    box = make_box(snapshot="for-boxes", env={"B": "2"})
+    assert (box.described["snapshot"], box.described["cpu"], box.described["memory"]) == ("for-boxes", 2, 2)
+    assert box.run("pwd; cat f; echo $A$B")["result"].split() == ["/opt/w", "made", "12"]
+    assert api.call("GET", "/snapshots/for-boxes").json["lastUsedAt"]
+    refused = api.call("POST", "/sandbox", {"snapshot": "none-such"})
+    assert (refused.status, refused.message.startswith("Snapshot none-such not found")) == (400, True)
+
+
+def test_a_sandbox_is_made_from_a_dockerfile_and_its_log_can_be_read(
+    api: Api, make_box: Callable[..., Box]
+) -> None:
+    box = make_box(**built("FROM debian\nRUN echo made | tee /opt/f\n"))
+    assert box.run("cat /opt/f")["result"].strip() == "made"
+    url = api.call("GET", f"/sandbox/{box.id}/build-logs-url").json["url"]
+    assert "made" in followed(api, url).splitlines()
+    plain = make_box()
+    assert api.call("GET", f"/sandbox/{plain.id}/build-logs-url").status == 404
+
+
+def test_a_snapshot_of_a_sandbox(api: Api, make_box: Callable[..., Box]) -> None:
+    box = make_box()
+    box.run("echo kept > f")
+    answer = api.call("POST", f"/sandbox/{box.id}/snapshot", {"name": "of-a-box"})
+    assert (answer.status, answer.json["id"]) == (200, box.id)
+    assert api.call("POST", f"/sandbox/{box.id}/snapshot", {"name": "of-a-box"}).status == 409
+    try:
+        listed = api.call("GET", "/snapshots", None, sourceSandboxId=box.id).json["items"]
+        assert [(one["name"], one["state"]) for one in listed] == [("of-a-box", "active")]
+        assert make_box(snapshot="of-a-box").run("cat f")["result"].strip() == "kept"
+    finally:
+        assert api.call("DELETE", "/snapshots/of-a-box").status == 200
 
 
 @pytest.mark.parametrize(

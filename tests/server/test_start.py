@@ -219,7 +219,7 @@ def test_nobody_who_has_gone_keeps_it() -> None:
 def test_a_database_that_cannot_be_opened_is_one_sentence_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     environment = {"TIDEPOOL_DATABASE_URL": f"sqlite:///{tmp_path}/file/x.db"}
-    with started("--port", "0", environment=environment) as server:
+    with started("--port", "0", "--idle", "60", environment=environment) as server:
         status, said = server.wait()
     assert status == 1
     assert len(said.strip().splitlines()) == 2, said  # where the key is, and this

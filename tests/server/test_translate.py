@@ -88,12 +88,11 @@ def test_network(fields: dict[str, Any], expected: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"secrets": [{"A": "b"}]}, "secrets"),
         ({"gpu": 1}, "gpu"),
         ({"kvm": True}, "kvm"),
         ({"linkedSandbox": "x"}, "linkedSandbox"),
-        ({"networkAllowList": "10.0.0.0/8"}, "networkAllowList"),
-        ({"domainAllowList": "example.com"}, "domainAllowList"),
+        ({"networkAllowList": "8.8.8.8"}, "networkAllowList"),
+        ({"domainAllowList": "http://example.com"}, "domainAllowList"),
         ({"outboundProxyUrl": "http://p"}, "outboundProxyUrl"),
         ({"networkBlockAll": True, "tidepool": {"network": "packages"}}, "contradict"),
         ({"user": "postgres"}, "user"),

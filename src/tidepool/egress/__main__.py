@@ -15,7 +15,10 @@ import sys
 
 import anyio
 
+from tidepool.egress import authority, policy
 from tidepool.egress.control import ControlServer
+from tidepool.egress.dial import Dialer, Outside
+from tidepool.egress.forward import Forwarder
 from tidepool.egress.host import read_host
 from tidepool.egress.indexes import HostIndexes
 from tidepool.egress.log import DecisionLog
@@ -29,7 +32,9 @@ def main(argv: list[str] | None = None) -> int:
     if args.read_config:
         return _print_config()
     indexes = _configuration(args.config_fd)
-    packages = Packages(indexes)  # reads certificates: while that is still allowed
+    packages = Packages(indexes)  # reads certificates, as does the next line: while that is still allowed
+    forwarder = Forwarder(Dialer(_outside(args)))
+    authority.load()
     anyio.run(_load_everything)
     if args.drop_to:
         drop_to(*args.drop_to)
@@ -39,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 2
     _raise_file_limit()
-    proxy = Proxy(packages, DecisionLog(args.log_fd or [2]))
+    proxy = Proxy(packages, forwarder, DecisionLog(args.log_fd or [2]))
     asyncio.run(_serve(socket.socket(fileno=args.control_fd), proxy, indexes))
     return 0
 
@@ -63,7 +68,7 @@ def drop_to(uid: int, gid: int) -> None:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tidepool.egress", description="Package mirror for sandboxes."
+        prog="python -m tidepool.egress", description="Package mirror and proxy for sandboxes."
     )
     parser.add_argument("--control-fd", type=int, help="connected SOCK_SEQPACKET socket to the engine")
     parser.add_argument(
@@ -76,10 +81,29 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--read-config", action="store_true", help="print the blob of this host and user, and end"
     )
+    parser.add_argument(
+        "--open", action="append", default=[], metavar="CIDR", help="private network that sandboxes may reach"
+    )
+    parser.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="NAME=ADDRESS",
+        help="address of a name; may be repeated",
+    )
     args = parser.parse_args(argv)
     if args.control_fd is None and not args.read_config:
         parser.error("--control-fd is missing")
     return args
+
+
+def _outside(args: argparse.Namespace) -> Outside:
+    hosts: dict[str, tuple[str, ...]] = {}
+    for entry in args.host:
+        name, _, address = entry.partition("=")
+        host = policy.canonical_host(name)
+        hosts[host] = (*hosts.get(host, ()), policy.canonical_host(address))
+    return Outside(tuple(policy.parse_network(text) for text in args.open), hosts)
 
 
 def _ids(text: str) -> tuple[int, int]:
@@ -110,6 +134,7 @@ async def _load_everything() -> None:
     reach."""
     await asyncio.get_running_loop().getaddrinfo("localhost", 80)
     await asyncio.to_thread("a.b".encode, "idna")
+    policy.canonical_host("\u00fc.example")
     async with anyio.create_task_group() as group:
         group.start_soon(anyio.sleep, 0)
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)

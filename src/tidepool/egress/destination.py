@@ -18,11 +18,14 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# Addresses that look public or embed another address: the cloud's own services, NAT64, 6to4, Teredo.
+# Addresses that look public or embed another address: the cloud's own services, NAT64, 6to4, Teredo, documentation.
 _NEVER = tuple(
     ipaddress.ip_network(text)
     for text in (
         "168.63.129.16/32",
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "3fff::/20",
         "64:ff9b::/96",
         "64:ff9b:1::/48",
         "2002::/16",

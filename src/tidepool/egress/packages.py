@@ -46,7 +46,7 @@ class Answer:
     """What the client gets; a streamed body has its length in the headers when it is known."""
 
     status: int
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str | bytes, str | bytes], ...]
     body: bytes | AsyncIterator[bytes]
 
 

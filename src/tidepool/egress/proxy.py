@@ -6,21 +6,25 @@ that one cannot take another's share; every decision becomes one log record with
 
 import asyncio
 import errno
+import re
 import socket
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal
 
 import h11
 
-from tidepool.egress.connection import Connection
-from tidepool.egress.packages import Asked, Packages
+from tidepool.egress.connection import Connection, is_to_another
+from tidepool.egress.forward import Forwarder
+from tidepool.egress.packages import Answer, Asked, Packages
 from tidepool.egress.refusal import Refusal
-from tidepool.egress.target import Target, parse_target
+from tidepool.egress.relay import Relay
+from tidepool.egress.rights import Rights
+from tidepool.egress.stream import Plain
+from tidepool.egress.target import parse_target
 
-Policy = Literal["none", "packages"]
 Log = Callable[[Mapping[str, object]], None]
 
 MAX_CONNECTIONS = 64
@@ -48,7 +52,7 @@ class Pace:
 @dataclass
 class _Sandbox:
     id: str
-    policy: Policy
+    rights: Rights
     listener: socket.socket
     place: str
     pace: Pace = field(default_factory=Pace)
@@ -58,21 +62,45 @@ class _Sandbox:
     talking: set[asyncio.Task[None]] = field(default_factory=set)
 
 
+@dataclass
+class _Note:
+    """What becomes of a request's record."""
+
+    verdict: str = "dropped"
+    reason: str = ""
+    more: dict[str, object] = field(default_factory=dict)
+
+    def take(self, refusal: Refusal) -> None:
+        self.verdict, self.reason = "refused" if refusal.status < 500 else "failed", refusal.sentence
+
+
 class Proxy:
     """Serves any number of sandboxes.
 
     Args:
-        packages: What the policy `packages` gives.
+        packages: The package mirror.
+        forwarder: Reaches other servers.
         log: Called once per decision with a flat record; must not block for long.
     """
 
-    def __init__(self, packages: Packages, log: Log) -> None:
+    def __init__(self, packages: Packages, forwarder: Forwarder, log: Log) -> None:
         self._packages = packages
+        self._forwarder = forwarder
         self._log = log
         self._sandboxes: dict[str, _Sandbox] = {}
         self._totals = {"requests": 0, "refused": 0, "bytes": 0}
 
-    def open(self, sandbox_id: str, policy: Policy, listener: socket.socket) -> None:
+    def rights(self, sandbox_id: str) -> Rights:
+        """What a sandbox may do now.
+
+        Raises:
+            ValueError: It is not served.
+        """
+        if sandbox_id not in self._sandboxes:
+            raise ValueError("this sandbox is not served")
+        return self._sandboxes[sandbox_id].rights
+
+    def open(self, sandbox_id: str, rights: Rights, listener: socket.socket) -> None:
         """Serves a sandbox on its socket, which now belongs to the proxy.
 
         Raises:
@@ -82,7 +110,7 @@ class Proxy:
             raise ValueError("this sandbox is already served; close it first")
         host, port = _listening_on(listener)
         listener.setblocking(False)
-        sandbox = _Sandbox(sandbox_id, policy, listener, f"http://{host}:{port}")
+        sandbox = _Sandbox(sandbox_id, rights, listener, f"http://{host}:{port}")
         self._sandboxes[sandbox_id] = sandbox
         sandbox.accepting = asyncio.get_running_loop().create_task(self._accept(sandbox))
 
@@ -125,7 +153,7 @@ class Proxy:
                 await asyncio.sleep(0.1)
                 continue
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            task = loop.create_task(self._converse(sandbox, Connection(sock)))
+            task = loop.create_task(self._converse(sandbox, Connection(Plain(sock))))
             sandbox.talking.add(task)
             task.add_done_callback(sandbox.talking.discard)
             task.add_done_callback(lambda _: sandbox.connections.release())
@@ -134,6 +162,11 @@ class Proxy:
         try:
             while (request := await connection.receive()) is not None:
                 await asyncio.sleep(sandbox.pace.delay(time.monotonic()))
+                if request.method == b"CONNECT" and connection.origin is None:
+                    inside = await self._tunnel(sandbox, connection, request)
+                    if inside is not None:
+                        await self._converse(sandbox, inside)
+                    break
                 async with sandbox.requests:
                     await self._serve(sandbox, connection, request)
                 if not connection.next_cycle():
@@ -148,38 +181,73 @@ class Proxy:
             connection.close()
 
     async def _serve(self, sandbox: _Sandbox, connection: Connection, request: h11.Request) -> None:
-        started = time.monotonic()
-        verdict, reason = "dropped", ""
         connection.body_bytes = connection.status = 0
+        async with self._recorded(sandbox, connection, request) as note, asyncio.timeout(REQUEST_TIMEOUT_S):
+            try:
+                async with self._answer(sandbox, connection, request) as answer:
+                    await connection.send(answer)
+                note.verdict = "served"
+            except Refusal as refusal:
+                note.take(refusal)
+                await connection.refuse(refusal)
+
+    async def _tunnel(
+        self, sandbox: _Sandbox, connection: Connection, request: h11.Request
+    ) -> Connection | None:
+        """What CONNECT asks for, to its end; or the connection inside, where requests are served one by one."""
+        relay, inside = Relay(), None
+        async with self._recorded(sandbox, connection, request) as note:
+            try:
+                inside = await self._forwarder.tunnel(sandbox.rights, connection, request, relay)
+                note.verdict = "served"
+            except Refusal as refusal:
+                note.take(refusal)
+                await connection.refuse(refusal, close=True)
+                await connection.finish()
+            finally:
+                note.more = {"sent": relay.sent}
+                connection.body_bytes = relay.received
+        return inside
+
+    @asynccontextmanager
+    async def _answer(
+        self, sandbox: _Sandbox, connection: Connection, request: h11.Request
+    ) -> AsyncIterator[Answer]:
+        """The answer to a request, from the mirror or from another server; raises Refusal."""
+        if connection.origin is not None or (is_to_another(request) and sandbox.rights.policy.forwards):
+            async with self._forwarder.answer(sandbox.rights, connection, request) as answer:
+                yield answer
+            return
+        with sandbox.rights.using_packages():
+            async with self._packages.answer(
+                parse_target(request.target), _asked(sandbox, request)
+            ) as answer:
+                yield answer
+
+    @asynccontextmanager
+    async def _recorded(
+        self, sandbox: _Sandbox, connection: Connection, request: h11.Request
+    ) -> AsyncIterator["_Note"]:
+        """One request, which leaves one record however it ends."""
+        started, note = time.monotonic(), _Note()
         try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                refusal = await self._answer(sandbox, connection, request)
-            verdict, reason = _verdict(refusal) if refusal else ("served", "")
+            yield note
         except (OSError, TimeoutError) as error:
-            reason = type(error).__name__
+            note.reason = note.reason or type(error).__name__
+            raise
+        except asyncio.CancelledError:
+            note.verdict, note.reason = "cut", "the sandbox may no longer do this, or is gone"
             raise
         except Exception:
-            verdict, reason = "fault", traceback.format_exc(limit=-4)
+            note.verdict, note.reason = "fault", traceback.format_exc(limit=-4)
             await connection.refuse(
                 Refusal(500, "The proxy failed; this is its own fault and has been logged.")
             )
         finally:
             took = round((time.monotonic() - started) * 1000, 1)
-            size = connection.body_bytes
-            self._record(sandbox, request, verdict, connection.status, bytes=size, ms=took, reason=reason)
-
-    async def _answer(
-        self, sandbox: _Sandbox, connection: Connection, request: h11.Request
-    ) -> Refusal | None:
-        """Answers with content or a sentence; returns what was refused, or why the content broke off."""
-        try:
-            target = _authorise(sandbox, request)
-            async with self._packages.answer(target, _asked(sandbox, request)) as answer:
-                await connection.send(answer)
-        except Refusal as refusal:
-            await connection.refuse(refusal)
-            return refusal
-        return None
+            more: dict[str, object] = {"bytes": connection.body_bytes, "ms": took, "reason": note.reason}
+            where = {"host": connection.origin.authority} if connection.origin else {}
+            self._record(sandbox, request, note.verdict, connection.status, **more, **note.more, **where)
 
     def _record(
         self, sandbox: _Sandbox, request: h11.Request | None, verdict: str, status: int, **more: object
@@ -189,7 +257,7 @@ class Proxy:
         size = more.get("bytes")
         self._totals["bytes"] += size if isinstance(size, int) else 0
         method = request.method.decode("ascii") if request is not None else "?"
-        path = request.target[:200].decode("ascii", "replace") if request is not None else "?"
+        path = _logged(request.target) if request is not None else "?"
         record = {"time": round(time.time(), 3), "sandbox": sandbox.id, "method": method, "path": path}
         self._log(
             {**record, "verdict": verdict, "status": status, **{k: v for k, v in more.items() if v != ""}}
@@ -219,20 +287,16 @@ def _listening_on(listener: socket.socket) -> tuple[str, int]:
     return str(host), int(port)
 
 
-def _authorise(sandbox: _Sandbox, request: h11.Request) -> Target:
-    if sandbox.policy == "none":
-        raise Refusal(403, "This sandbox has no network: its policy is none.")
-    return parse_target(request.target)
+def _logged(target: bytes) -> str:
+    """What of a request's target gets into the log: clients put keys into its query and credentials before its host."""
+    text = target.partition(b"?")[0].decode("ascii", "replace")
+    return re.sub(r"//[^/]*@", "//", text)[:200]
 
 
 def _asked(sandbox: _Sandbox, request: h11.Request) -> Asked:
     headers = {name: value.decode("latin-1") for name, value in request.headers}
     method = request.method.decode("ascii")
     return Asked(method, headers.get(b"accept", "*/*"), headers.get(b"range", ""), sandbox.place)
-
-
-def _verdict(refusal: Refusal) -> tuple[str, str]:
-    return "refused" if refusal.status < 500 else "failed", refusal.sentence
 
 
 async def _last_words(connection: Connection, refusal: Refusal) -> None:

@@ -27,7 +27,8 @@ BUNDLE = "/etc/tidepool/ca-bundle.pem"
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 _NOT_PROXIED = "localhost,127.0.0.1,::1"
 
-_CHANGEABLE = (State.STARTED, State.STOPPED, State.ARCHIVED, State.ERROR)
+CHANGEABLE = (State.STARTED, State.STOPPED, State.ARCHIVED, State.ERROR)
+"""States in which a sandbox can be given another network."""
 
 Listen = Callable[[int, int], Awaitable[socket.socket]]
 
@@ -82,7 +83,7 @@ class Networks:
             WrongState: It is being made or taken away.
             Conflict, InvalidSpec, SetupFailed: As `give`; its rights are as before.
         """
-        if sandbox.state not in _CHANGEABLE:
+        if sandbox.state not in CHANGEABLE:
             raise WrongState(
                 f"sandbox {sandbox.name} is {sandbox.state.value}; its network cannot be changed"
             )

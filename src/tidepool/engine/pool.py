@@ -1,4 +1,4 @@
-"""Warm sandboxes: one line per tenant, dependency layer and image, each with its zygote and a few parked boxes.
+"""Warm sandboxes: one line per tenant, dependency layer, image and user, each with its zygote and a few parked boxes.
 
 A parked box has default limits and no identity; taking one gives it both. A box is handed out once, never again.
 Refilling happens in the background, one box at a time per line.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from tidepool.engine.backends.namespaces import Backend, Box
 from tidepool.engine.channel import Channel
 from tidepool.engine.errors import Fault, NoCapacity, SetupFailed, TidepoolError
-from tidepool.engine.spec import Limits, SandboxSpec, Volume
+from tidepool.engine.spec import Limits, SandboxSpec
 
 log = logging.getLogger("tidepool.engine")
 
@@ -23,8 +23,8 @@ DEFAULT_LIMITS = Limits()
 _READY_TIMEOUT_S = 20.0
 _MAX_BOXES_PER_ZYGOTE = 1000
 
-Key = tuple[str, str, str]
-"""Tenant, layer, image."""
+Key = tuple[str, str, str, str]
+"""Tenant, layer, image, user."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class Line:
     """Everything kept warm for one key."""
 
     layer: Layer
-    image: str
+    spec: SandboxSpec
+    """Of what is parked."""
     zygote: int | None = None
     made: int = 0
     parked: deque[Warm] = field(default_factory=deque)
@@ -79,12 +80,12 @@ class Pool:
         Raises:
             SetupFailed, NoCapacity, Fault.
         """
-        line = self._line(spec.tenant, layer, spec.image)
+        line = self._line(spec, layer)
         line.used_at = time.monotonic()
         warm = self._pop(line) if not restore and not spec.volumes else None
         if warm is None:
             self.misses += 1
-            warm = await self._make(line, spec.limits, restore, spec.volumes)
+            warm = await self._make(line, spec, restore)
         else:
             self.hits += 1
             if spec.limits != DEFAULT_LIMITS:
@@ -93,9 +94,9 @@ class Pool:
         self._refill(line)
         return warm
 
-    async def warm(self, tenant: str, layer: Layer, image: str = "") -> None:
+    async def warm(self, spec: SandboxSpec, layer: Layer) -> None:
         """Make a line's zygote and parked boxes ready before anyone asks."""
-        line = self._line(tenant, layer, image)
+        line = self._line(spec, layer)
         self._refill(line)
         if line.refill is not None:
             await asyncio.wait([line.refill])
@@ -112,8 +113,12 @@ class Pool:
             if line.zygote is not None:
                 await self._backend.end_zygote(line.zygote)
 
-    def _line(self, tenant: str, layer: Layer, image: str) -> Line:
-        return self._lines.setdefault((tenant, layer.name, image), Line(layer, image))
+    def _line(self, spec: SandboxSpec, layer: Layer) -> Line:
+        key = (spec.tenant, layer.name, spec.image, spec.user)
+        if key not in self._lines:
+            plain = SandboxSpec(tenant=spec.tenant, image=spec.image, user=spec.user)
+            self._lines[key] = Line(layer, plain)
+        return self._lines[key]
 
     async def trim(self, idle_s: float) -> None:
         """Give up lines nobody has used for a while; sandboxes in use keep their zygote."""
@@ -153,17 +158,15 @@ class Pool:
         # A failure here is not lost: the next take finds no parked box, makes one itself and meets the same error.
         with contextlib.suppress(TidepoolError):
             while len(line.parked) < self._size:
-                line.parked.append(await self._make(line, DEFAULT_LIMITS))
+                line.parked.append(await self._make(line, line.spec))
 
-    async def _make(
-        self, line: Line, limits: Limits, restore: str = "", volumes: tuple[Volume, ...] = ()
-    ) -> Warm:
+    async def _make(self, line: Line, spec: SandboxSpec, restore: str = "") -> Warm:
         try:
-            return await self._make_from(await self._zygote(line), limits, restore, volumes)
+            return await self._make_from(await self._zygote(line), spec, restore)
         except (NoCapacity, SetupFailed):
             # The zygote may be full or dead: once more from a new one.
             line.zygote = None
-            return await self._make_from(await self._zygote(line), limits, restore, volumes)
+            return await self._make_from(await self._zygote(line), spec, restore)
 
     async def _zygote(self, line: Line) -> int:
         async with line.lock:
@@ -171,17 +174,17 @@ class Pool:
                 layers = [line.layer.name] if line.layer.name else []
                 modules = [name for name in line.layer.modules if name != "pytest"]
                 pytest = "pytest" in line.layer.modules
-                line.zygote, report = await self._backend.start_zygote(layers, modules, pytest, line.image)
+                line.zygote, report = await self._backend.start_zygote(
+                    layers, modules, pytest, line.spec.image
+                )
                 if report.get("refused") or report.get("failed"):
                     log.warning("preload of %s: %s", line.layer.modules, report)
                 line.made = 0
             line.made += 1
             return line.zygote
 
-    async def _make_from(
-        self, zygote: int, limits: Limits, restore: str, volumes: tuple[Volume, ...]
-    ) -> Warm:
-        box = await self._backend.create(zygote, limits, restore, volumes)
+    async def _make_from(self, zygote: int, spec: SandboxSpec, restore: str) -> Warm:
+        box = await self._backend.create(zygote, spec, restore)
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def on_event(message: dict[str, object]) -> None:

@@ -17,6 +17,8 @@ from tidepool.images.plan import Action
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _TIMEOUT_S = 600.0
+_SMALL_BYTES = 1 << 16
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ async def copy(sandbox: Sandbox, action: Action, tree: Tree, sources: Sequence[E
     writer = _Writer(sandbox, action)
     for one in placed(tree, plain, action.destination, is_directory):
         await writer.put(one)
+    await writer.flush()
     for packed in archives:
         await _unpack(sandbox, packed, action)
     for name, body in action.files:
@@ -87,6 +90,7 @@ class _Writer:
         self._mode = action.mode
         owner, _, group = action.owner.partition(":")
         self._owner, self._group = owner or "0", group or owner or "0"
+        self._small: list[tuple[str, bytes, int]] = []
         self.count = 0
 
     async def put(self, one: Placed) -> None:
@@ -95,8 +99,17 @@ class _Writer:
             await self._directory(one.path, one.entry.mode)
         elif one.entry.kind == "link":
             await self._link(one.path, one.entry.link)
-        else:
+        elif one.entry.size > _SMALL_BYTES:
             await self.write(one.path, _pieces(one.entry), one.entry.mode)
+        else:
+            self._small.append((one.path, b"".join(one.entry.chunks()), one.entry.mode))
+            if len(self._small) >= _AT_ONCE:
+                await self.flush()
+
+    async def flush(self) -> None:
+        """Write the small files that wait, at the same time: most of what each takes is waiting for the sandbox."""
+        waiting, self._small = self._small, []
+        await asyncio.gather(*(self.write(*one) for one in waiting))
 
     async def write(self, path: str, data: bytes | AsyncIterator[bytes], mode: int) -> None:
         """A file with its owner and mode."""

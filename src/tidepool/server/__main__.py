@@ -15,6 +15,7 @@ from pathlib import Path
 from tidepool.engine import Engine, EngineConfig
 from tidepool.engine.errors import TidepoolError
 from tidepool.engine.spawner.protocol import SERVER_UID
+from tidepool.server import early
 from tidepool.server.config import DEFAULT_NETWORK, ServerConfig, from_environment, make_records_dir
 from tidepool.server.listening import HttpServer, listen_fd, listen_tcp, listen_unix, url_of
 
@@ -61,8 +62,16 @@ async def _run(config: ServerConfig, listener: socket.socket) -> int:
         loop.add_signal_handler(number, this.cancel)
     try:
         make_records_dir(config.records_dir, SERVER_UID)
+        if listener.family != socket.AF_UNIX:  # who comes that way speaks no socket.io
+            early.load(config.database_url)
         engine = await Engine.start(
-            EngineConfig(config.state_dir, config.runtime_dir, config.pool_size, storage=config.storage)
+            EngineConfig(
+                config.state_dir,
+                config.runtime_dir,
+                config.pool_size,
+                storage=config.storage,
+                egress_options=config.egress_options,
+            )
         )
     except asyncio.CancelledError:
         return 0
@@ -110,7 +119,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--network",
-        choices=("none", "packages"),
+        choices=("none", "packages", "all"),
         default=DEFAULT_NETWORK,
         help="for sandboxes whose request names none (default %(default)s)",
     )

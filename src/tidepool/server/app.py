@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount
 
 from tidepool.engine import Engine, Sandbox, State
 from tidepool.engine.errors import TidepoolError
-from tidepool.server import events, translate
+from tidepool.server import events, openapi, translate
 from tidepool.server.auth import Auth, Judge
 from tidepool.server.config import ServerConfig
 from tidepool.server.connection import UnderWay
@@ -31,11 +31,13 @@ from tidepool.server.records import Listener, Registry
 from tidepool.server.routes import (
     elsewhere,
     files,
+    git,
     info,
     interpreter,
     keys,
     lifecycle,
     lsp,
+    network,
     object_storage,
     organization,
     preview,
@@ -44,6 +46,7 @@ from tidepool.server.routes import (
     secrets,
     signing,
     snapshots,
+    system,
     volumes,
     warm_pools,
 )
@@ -62,17 +65,20 @@ def routes() -> list[BaseRoute]:
         *interpreter.routes,
         *lsp.routes,
         *files.routes,
+        *git.routes,
         *info.toolbox_routes,
+        *system.routes,
         *elsewhere.toolbox_routes,
     ]
     control = [
         *info.control_routes,
+        *organization.routes,  # has /sandbox/regions, which is no sandbox
         *sandboxes.routes,
         *lifecycle.routes,
+        *network.routes,
         *snapshots.routes,
         *object_storage.control_routes,
         *keys.routes,
-        *organization.routes,
         *secrets.routes,
         *volumes.routes,
         *warm_pools.routes,
@@ -83,6 +89,7 @@ def routes() -> list[BaseRoute]:
         Mount(paths.OLD_TOOLBOX_ONE, routes=toolbox),
     ]
     return [
+        *openapi.routes,
         *object_storage.storage_routes,
         Mount(paths.TOOLBOX_ONE, routes=toolbox),
         Mount(paths.API, routes=control),

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tidepool.egress import policy
+
 MAX_JSON_BYTES = 32 << 20
 KEY_VARIABLE = "TIDEPOOL_API_KEY"
 DATABASE_VARIABLE = "TIDEPOOL_DATABASE_URL"
@@ -53,6 +55,17 @@ class ServerConfig:
     """`PORT-ID.DOMAIN` names a port of a sandbox when a client reaches this server by it. It must be a domain that
     is used for nothing else, with a wildcard entry for this host. Empty: previews are by path only."""
 
+    open_networks: tuple[str, ...] = ()
+    """Networks (CIDR) that are not public and that sandboxes may reach, where their own policy allows it."""
+    hosts: tuple[str, ...] = ()
+    """`NAME=ADDRESS`: what sandboxes reach by a name, instead of what a resolver says."""
+
+    @property
+    def egress_options(self) -> tuple[str, ...]:
+        """The same as options of the egress process."""
+        opened = [word for network in self.open_networks for word in ("--open", network)]
+        return (*opened, *(word for host in self.hosts for word in ("--host", host)))
+
     @property
     def records_dir(self) -> Path:
         """What is the server's alone: its database and the key of its secrets."""
@@ -92,7 +105,7 @@ def from_environment(needs_key: bool, **options: Any) -> tuple[ServerConfig, str
     keys, note = api_keys(os.environ, state_dir) if needs_key else ({}, "")
     os.environ.pop(KEY_VARIABLE, None)
     options["preview_domain"] = os.environ.get("TIDEPOOL_PREVIEW_DOMAIN", "")
-    options = {"database": os.environ.pop(DATABASE_VARIABLE, ""), **_images(), **options}
+    options = {"database": os.environ.pop(DATABASE_VARIABLE, ""), **_images(), **_outside(), **options}
     return ServerConfig(state_dir, runtime_dir, keys, frozenset({0, uid}), **options), note
 
 
@@ -107,6 +120,30 @@ def _images() -> dict[str, Any]:
         "registry_credentials": os.environ.pop("TIDEPOOL_REGISTRY_CREDENTIALS", ""),
         "image_archives": Path(archives).absolute() if archives else None,
     }
+
+
+def _outside() -> dict[str, Any]:
+    """TIDEPOOL_OPEN_NETWORKS and TIDEPOOL_HOSTS, lists separated by commas; wrong ones raise ValueError."""
+    networks, hosts = (
+        tuple(entry.strip() for entry in os.environ.get(name, "").split(",") if entry.strip())
+        for name in ("TIDEPOOL_OPEN_NETWORKS", "TIDEPOOL_HOSTS")
+    )
+    for network in networks:
+        try:
+            policy.parse_network(network)
+        except ValueError as error:
+            raise ValueError(
+                f"TIDEPOOL_OPEN_NETWORKS has {network!r}, which is no network: {error}"
+            ) from None
+    for host in hosts:
+        name, _, address = host.partition("=")
+        try:
+            is_address = policy.Place(policy.canonical_host(address), 1).address is not None
+            if not is_address or not policy.canonical_host(name):
+                raise ValueError("after the = comes an address")
+        except ValueError as error:
+            raise ValueError(f"TIDEPOOL_HOSTS has {host!r}, which is not NAME=ADDRESS: {error}") from None
+    return {"open_networks": networks, "hosts": hosts}
 
 
 def make_records_dir(path: Path, owner: int) -> None:

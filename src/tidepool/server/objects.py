@@ -29,6 +29,8 @@ MAX_BYTES = 2 << 30
 MAX_TENANT_BYTES = 8 << 30
 """Of all contexts of one tenant; the oldest make room."""
 MAX_PARTS = 1000
+MAX_UPLOADS = 8
+"""Of one tenant at the same time."""
 _KEY_FILE = "storage_key"
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
 _KEY = re.compile(r"([A-Za-z0-9-]{1,64})/([0-9a-f]{32})/context\.tar\Z")
@@ -77,6 +79,8 @@ class Objects:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in place.glob("*/*.upload"):
             shutil.rmtree(left)
+        for part in place.glob("*/*.part"):
+            part.unlink()
         return cls(place, _key(records_dir / _KEY_FILE))
 
     def credentials(self, tenant: str) -> Credentials:
@@ -158,7 +162,10 @@ class Objects:
         return self.find(tenant, md5)[0]
 
     def begin_upload(self, tenant: str, md5: str) -> str:
-        """A multipart upload's id."""
+        """A multipart upload's id; of a tenant's uploads that were never completed the oldest make room."""
+        old = sorted(self._directory(tenant).glob("*.upload"), key=lambda path: path.stat().st_mtime)
+        for path in old[: max(0, len(old) - MAX_UPLOADS + 1)]:
+            shutil.rmtree(path)
         number = secrets.token_hex(16)
         place = self._upload(tenant, number)
         place.mkdir(mode=0o700)

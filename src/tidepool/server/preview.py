@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tidepool.engine import Sandbox
-from tidepool.engine.engine import PROXY_PORT
 from tidepool.engine.errors import InvalidSpec, NoCapacity
+from tidepool.engine.network import PROXY_PORT
 from tidepool.server.signing import TOKEN_QUERY, TOOLBOX_PORTS, is_same, port_token
 from tidepool.wire import paths
 
@@ -145,7 +145,7 @@ def opens(
 
 
 def _is_own_page(headers: Mapping[str, str]) -> bool:
-    """Whether a request may use a cookie: not one that another site's page, or another preview's, has a browser make."""
+    """Whether a request may use a cookie: none that a page of another site or preview made."""
     if headers.get("sec-fetch-site") in ("same-site", "cross-site"):
         return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
     origin = headers.get("origin")

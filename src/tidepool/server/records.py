@@ -7,6 +7,7 @@ is there again, stopped; without them it is in state error with the reason, unti
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -64,7 +65,7 @@ def to_body(sandbox: Sandbox, terms: Terms) -> dict[str, Any]:
     record = Record(
         id=sandbox.id,
         name=sandbox.name,
-        spec=sandbox.spec,
+        spec=_without_values(sandbox.spec),
         terms=terms,
         labels=dict(sandbox.labels),
         env=dict(sandbox.env_changes),
@@ -79,6 +80,10 @@ def to_body(sandbox: Sandbox, terms: Terms) -> dict[str, Any]:
     )
     found: dict[str, Any] = msgspec.to_builtins(record, enc_hook=dict)
     return found
+
+
+def _without_values(spec: SandboxSpec) -> SandboxSpec:
+    return replace(spec, secrets={name: replace(one, value="") for name, one in spec.secrets.items()})
 
 
 def from_body(body: dict[str, Any]) -> Record:

@@ -61,6 +61,7 @@ async def http(request: Request, scope: Scope, receive: Receive, send: Send, ext
         loop, deadline, answered = asyncio.get_running_loop(), asyncio.timeout(HEAD_TIMEOUT_S), False
 
         def more_time() -> None:
+            """The client is still sending: the guest cannot be expected to have answered."""
             if not answered:
                 deadline.reschedule(loop.time() + HEAD_TIMEOUT_S)
 

@@ -26,7 +26,8 @@ from tidepool.engine import (
     Volume,
 )
 from tidepool.engine.errors import InvalidSpec
-from tidepool.engine.spec import HOME
+from tidepool.engine.spec import HOME, Secrets
+from tidepool.server import networks
 from tidepool.server.answers import timestamp
 from tidepool.server.envelope import Unwrapped
 from tidepool.server.keeper import MAX_AUTO_ARCHIVE_MIN, NEVER, Terms
@@ -53,9 +54,6 @@ _NOT_THERE = (
     "kvm",
     "linked_sandbox",
     "outbound_proxy_url",
-    "secrets",
-    "domain_allow_list",
-    "network_allow_list",
 )
 """Fields of a create request whose meaning this server does not have: given a value, they are refused."""
 
@@ -66,6 +64,7 @@ def sandbox_spec(
     default_network: str,
     base: "ImageRef",
     volumes: tuple[Volume, ...] = (),
+    secrets: Secrets | None = None,
 ) -> SandboxSpec:
     """What a create request asks for.
 
@@ -75,6 +74,7 @@ def sandbox_spec(
         default_network: For a request that names none.
         base: What it is made from.
         volumes: Those it names, as the engine knows them.
+        secrets: Those it names, with their values.
 
     Raises:
         InvalidSpec: A field is wrong, or asks for what is not there; the message names it.
@@ -92,8 +92,9 @@ def sandbox_spec(
         env={**base.env, **(request.env or {})},
         labels=request.labels or {},
         user=request.user or base.user or "daytona",  # type: ignore[arg-type]  # checked by SandboxSpec
-        limits=_limits(request),
-        network=_network(request, default_network),  # type: ignore[arg-type]  # checked by SandboxSpec
+        limits=_limits(request, base),
+        **networks.asked_for(request, default_network),
+        secrets=secrets or {},
         image=base.image,
         work_dir=base.work_dir or HOME,
         volumes=volumes,
@@ -106,12 +107,12 @@ def _wire_name(field: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-def _limits(request: CreateSandbox) -> Limits:
+def _limits(request: CreateSandbox, base: "ImageRef") -> Limits:
     ours, normal = request.tidepool, Limits()
     return Limits(
-        cpu=ours.cpu or request.cpu or normal.cpu,
-        memory_bytes=ours.memory_bytes or _bytes(request.memory) or normal.memory_bytes,
-        disk_bytes=ours.disk_bytes or _bytes(request.disk) or normal.disk_bytes,
+        cpu=ours.cpu or request.cpu or base.cpu or normal.cpu,
+        memory_bytes=ours.memory_bytes or _bytes(request.memory or base.memory) or normal.memory_bytes,
+        disk_bytes=ours.disk_bytes or _bytes(request.disk or base.disk) or normal.disk_bytes,
         pids=ours.pids or normal.pids,
     )
 
@@ -120,13 +121,6 @@ def _bytes(gib: float | None) -> int:
     if gib is not None and not 0 <= gib <= _MAX_GIB:
         raise InvalidSpec(f"memory and disk are given in GiB, 0 to {_MAX_GIB}; {gib:g} is not")
     return int((gib or 0) * GIB)
-
-
-def _network(request: CreateSandbox, default_network: str) -> str:
-    asked = request.tidepool.network
-    if request.network_block_all and asked not in (None, "none"):
-        raise InvalidSpec(f"networkBlockAll and network {asked!r} contradict each other; give one of them")
-    return "none" if request.network_block_all else asked or default_network
 
 
 def terms(request: CreateSandbox, is_local: bool) -> Terms:
@@ -210,7 +204,7 @@ def sandbox_body(
     sandbox: Sandbox, its: Terms, toolbox_url: str, enforced: tuple[str, ...], not_enforced: tuple[str, ...]
 ) -> wire_sandbox.Sandbox:
     """A sandbox as clients see it; whole GiB where the protocol wants integers, the truth under `tidepool`."""
-    spec, limits = sandbox.spec, sandbox.spec.limits
+    spec, limits, listed = sandbox.spec, sandbox.spec.limits, networks.lists(sandbox.spec)
     return wire_sandbox.Sandbox(
         id=sandbox.id,
         organization_id=ORGANIZATION,
@@ -220,6 +214,8 @@ def sandbox_body(
         labels=sandbox.labels,
         public=sandbox.public,
         network_block_all=spec.network == "none",
+        network_allow_list=UNSET if listed[0] is None else listed[0],
+        domain_allow_list=UNSET if listed[1] is None else listed[1],
         kvm=False,
         target=TARGET,
         cpu=math.ceil(limits.cpu),

@@ -161,7 +161,8 @@ class Vault:
                 from cryptography.fernet import Fernet
             except ImportError:
                 raise HTTPException(
-                    501, "secrets need cryptography, which is not installed: pip install 'tidepool[secrets]'"
+                    501,
+                    "secrets need cryptography, which this server cannot load: pip install 'tidepool[secrets]'",
                 ) from None
             try:
                 self._fernet = Fernet(_key(self._directory / KEY_FILE, Fernet.generate_key()))

@@ -1,6 +1,7 @@
 """JSON of what a server says of itself."""
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 
 class Health(msgspec.Struct):
@@ -13,6 +14,45 @@ class Version(msgspec.Struct):
     """Answer of the toolbox's `GET /version`."""
 
     version: str
+
+
+class Ports(msgspec.Struct):
+    """Answer of the toolbox's `GET /port`."""
+
+    ports: list[int]
+
+
+class PortInUse(msgspec.Struct, rename="camel"):
+    """Answer of the toolbox's `GET /port/{port}/in-use`."""
+
+    is_in_use: bool
+
+
+class UpdateEnv(msgspec.Struct, rename="camel"):
+    """The toolbox's `POST /env`: what is absent stays."""
+
+    set: dict[str, str] = {}
+    unset: list[str] = []
+    unset_value_prefix: str = ""
+    """Variables whose value begins so are unset too; empty: none."""
+
+
+class Metrics(msgspec.Struct, rename="camel", kw_only=True):
+    """Answer of the toolbox's `GET /system/metrics`: of the sandbox, not of its host. Absent: not counted there."""
+
+    cpu_count: int
+    """Processors it may use, rounded up."""
+    cpu_used_pct: float | UnsetType = UNSET
+    """Of what it may use."""
+    mem_total: int
+    """Bytes, as are the others."""
+    mem_used: int | UnsetType = UNSET
+    mem_cache: int | UnsetType = UNSET
+    disk_total: int
+    disk_used: int
+    disk_free: int
+    timestamp: str
+    timestamp_unix: int
 
 
 class Handshake(msgspec.Struct):

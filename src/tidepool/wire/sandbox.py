@@ -16,6 +16,8 @@ class TidepoolOptions(msgspec.Struct, rename="camel", frozen=True):
 
     dependencies: tuple[str, ...] = ()
     network: str | None = None
+    network_allow: tuple[str, ...] | None = None
+    """With network `allow`: hosts, addresses and networks."""
     memory_bytes: int | None = None
     disk_bytes: int | None = None
     pids: int | None = None
@@ -57,7 +59,8 @@ class CreateSandbox(msgspec.Struct, rename="camel", kw_only=True):
     auto_delete_interval: int | None = None
     ttl_minutes: int | None = None
     volumes: list[MountedVolume] | None = None
-    secrets: list[Any] | None = None
+    secrets: list[dict[str, str]] | None = None
+    """Each from environment variable to the name of a secret."""
     build_info: dict[str, Any] | None = None
     linked_sandbox: str | None = None
     tidepool: TidepoolOptions = TidepoolOptions()
@@ -83,6 +86,20 @@ class SnapshotOf(msgspec.Struct, rename="camel"):
 
     name: str
     include_memory: bool = False
+
+
+class NetworkSettings(msgspec.Struct, rename="camel"):
+    """`POST /sandbox/{sandbox}/network-settings`: what is absent stays; lists are separated by commas."""
+
+    network_block_all: bool | None = None
+    network_allow_list: str | None = None
+    domain_allow_list: str | None = None
+
+
+class SandboxSecrets(msgspec.Struct):
+    """`PUT /sandbox/{sandbox}/secrets`: each from environment variable to the name of a secret."""
+
+    secrets: list[dict[str, str]]
 
 
 class TidepoolFacts(msgspec.Struct, rename="camel", kw_only=True):
@@ -112,6 +129,8 @@ class Sandbox(msgspec.Struct, rename="camel", kw_only=True):
     labels: dict[str, str]
     public: bool
     network_block_all: bool
+    network_allow_list: str | UnsetType = UNSET
+    domain_allow_list: str | UnsetType = UNSET
     kvm: bool
     target: str
     cpu: int

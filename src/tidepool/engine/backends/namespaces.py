@@ -21,7 +21,7 @@ from tidepool.engine.errors import Fault, HostUnsupported, NoCapacity, SandboxLo
 from tidepool.engine.kernel import caps, seccomp
 from tidepool.engine.result import Usage
 from tidepool.engine.spawner import protocol
-from tidepool.engine.spec import Limits, Volume
+from tidepool.engine.spec import Limits, SandboxSpec
 
 log = logging.getLogger("tidepool.engine")
 
@@ -155,15 +155,14 @@ class Backend:
         answer, _ = await self._call(message, timeout_s=120.0)
         return int(answer["zygote"]), dict(answer["preload"])
 
-    async def create(
-        self, zygote: int, limits: Limits, restore: str = "", volumes: tuple[Volume, ...] = ()
-    ) -> Box:
-        """One closed-off sandbox whose init is ready to serve, with saved files and volumes where they are named.
+    async def create(self, zygote: int, spec: SandboxSpec, restore: str = "") -> Box:
+        """One closed-off sandbox for a spec, its init ready to serve, with saved files where they are named.
 
         Raises:
             SetupFailed: A step failed; the message names it.
             NoCapacity: The zygote has no free slice.
         """
+        limits = spec.limits
         message = {
             "op": "create",
             "zygote": zygote,
@@ -172,10 +171,11 @@ class Backend:
             "shm_bytes": min(_SHM_BYTES, limits.memory_bytes // 4),
             "hostname": "sandbox",
             "env": {},
+            "open_root": spec.user == "root",
             "restore": restore,
             "volumes": [
                 {"name": volume.name, "subpath": volume.subpath, "path": volume.mount_path}
-                for volume in volumes
+                for volume in spec.volumes
             ],
         }
         answer, fds = await self._call(message, timeout_s=_COPY_TIMEOUT_S if restore else 30.0)

@@ -113,7 +113,7 @@ def landlock_abi() -> int:
     return syscalls.syscall("landlock_create_ruleset", None, 0, _CREATE_RULESET_VERSION)
 
 
-def restrict_landlock(root: str = "/") -> dict[str, int]:
+def restrict_landlock(root: str = "/", open_root: bool = False) -> dict[str, int]:
     """Files: read and execute everywhere, change only what `rights` says; signals and abstract sockets stay inside.
 
     Returns the ABI that is enforced, as `{"landlock": 7}`. The caller and all it starts share one domain: they may
@@ -129,7 +129,7 @@ def restrict_landlock(root: str = "/") -> dict[str, int]:
     size = ctypes.sizeof(_Ruleset) if scoped else 8  # older kernels refuse to read further
     ruleset = syscalls.syscall("landlock_create_ruleset", ctypes.byref(attributes), size, 0)
     try:
-        for path, allowed in rights(root):
+        for path, allowed in rights(root, open_root):
             _allow(ruleset, path, allowed & handled)
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         quiet = _LOG_NOTHING if abi >= _QUIET_ABI else 0
@@ -139,12 +139,17 @@ def restrict_landlock(root: str = "/") -> dict[str, int]:
     return {"landlock": abi}
 
 
-def rights(root: str) -> list[tuple[str, int]]:
+def rights(root: str, open_root: bool = False) -> list[tuple[str, int]]:
     """Paths and the rights granted beneath them; not every one of the devices need exist.
 
     Landlock only grants, so what may not be changed (/sys, /dev) is left out, and with it `/` itself: nothing can be
     made there. Every directory that stands in `/` now is writable as far as its permissions go.
+
+    With `open_root` things can be made in `/` too, as whoever builds a system as root inside must. What is granted
+    there holds everywhere below: /sys and /dev are then only as closed as their mounts are (absent, and read-only).
     """
+    if open_root:
+        return [(root, _LOOK | _CHANGE | _IOCTL_DEV)]
     with os.scandir(root) as entries:
         tops = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     prefix = root.rstrip("/")

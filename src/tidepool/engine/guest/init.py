@@ -68,7 +68,7 @@ def become(config: dict[str, Any], order: dict[str, Any], fds: list[int], asking
         _loopback_up()
         syscalls.sethostname(str(go["hostname"]))
         _take_identity(3 + len(fds))
-        enforced = _confine(config)
+        enforced = _confine(config, bool(go["open_root"]))
         frames.send(control, {"ev": "ready", "enforced": enforced})
     except BaseException:
         # Whatever went wrong before the sandbox was closed off: say it once to the host, run nothing.
@@ -160,7 +160,7 @@ def _take_identity(asking: int) -> None:
     os.setresuid(0, 0, 0)
 
 
-def _confine(config: dict[str, Any]) -> dict[str, Any]:
+def _confine(config: dict[str, Any], open_root: bool) -> dict[str, Any]:
     os.umask(0o022)
     null = os.open("/dev/null", os.O_RDWR)
     for number in (0, 1, 2):
@@ -176,7 +176,7 @@ def _confine(config: dict[str, Any]) -> dict[str, Any]:
     enforced: dict[str, Any] = {"capabilities": True, "no_new_privs": True}
     confine.drop_capabilities(frozenset(config["capabilities"]))
     if config["landlock"]:
-        enforced |= confine.restrict_landlock()
+        enforced |= confine.restrict_landlock(open_root=open_root)
     confine.install_seccomp(config["seccomp"])
     enforced["seccomp"] = True
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)

@@ -100,10 +100,8 @@ class Server:
     def _run(self, message: dict[str, Any], fds: list[int]) -> None:
         plan = launch.plan(message, self._env)
         ready, self._spare = self._spare, None
-        if ready is not None and ready.take(plan, message, fds):
-            pid = ready.pid
-        else:
-            pid = self._fork(plan, message, fds)
+        taken = ready is not None and ready.take(plan, message, fds)
+        pid = ready.pid if ready is not None and taken else self._fork(plan, message, fds)
         self._runs[pid] = message["id"]
         self._kinds[message["id"]] = plan.basis
 

@@ -87,6 +87,8 @@ class Create(msgspec.Struct, forbid_unknown_fields=True, tag="create", tag_field
     shm_bytes: Bytes
     hostname: Name
     env: dict[str, str]
+    open_root: bool
+    """Whether root inside may make things in `/`."""
     restore: Image
     """Saved files it starts with."""
     volumes: list[Volume]

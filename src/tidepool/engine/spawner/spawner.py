@@ -358,7 +358,12 @@ class Spawner:
             assert slot.control is not None
             request = slot.request
             env = birth.ENVIRONMENT | request.env
-            go = {"hostname": request.hostname, "shm_bytes": request.shm_bytes, "env": env}
+            go = {
+                "hostname": request.hostname,
+                "shm_bytes": request.shm_bytes,
+                "env": env,
+                "open_root": request.open_root,
+            }
             frames.send(slot.control, go)
         except (OSError, AssertionError) as error:
             # Not in its control group: it must not run.

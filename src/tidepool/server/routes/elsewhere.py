@@ -29,6 +29,7 @@ _NO_TELEMETRY = (
 )
 _NO_BILLING = "nothing is billed here"
 _INSIDE = "this is asked between the parts of a distributed installation; here they are one process"
+_NO_FAMILY = "what a sandbox was forked from is not kept: a fork is a sandbox of its own"
 _DESKTOP = "there is no desktop in a sandbox: computer use is not supported"
 
 TABLE: tuple[tuple[str, tuple[str, ...], int, str], ...] = (
@@ -47,6 +48,11 @@ TABLE: tuple[tuple[str, tuple[str, ...], int, str], ...] = (
     ("/sandbox/{sandbox}/state", ("PUT",), 501, _INSIDE),
     ("/sandbox/{sandbox}/organization", ("GET",), 501, _ACCOUNTS),
     ("/sandbox/{sandbox}/region-quota", ("GET",), 501, _ONE_REGION),
+    ("/sandbox/{sandbox}/ancestors", ("GET",), 501, _NO_FAMILY),
+    ("/sandbox/{sandbox}/forks", ("GET",), 501, _NO_FAMILY),
+    ("/sandbox/{sandbox}/parent", ("GET",), 501, _NO_FAMILY),
+    ("/sandbox/{sandbox}/secrets", ("GET",), 501, "values of secrets do not leave the server"),
+    ("/snapshots/{snapshot}/general", ("PATCH",), 501, _INSIDE),
     (
         "/sandbox/{sandbox}/backup",
         ("POST",),

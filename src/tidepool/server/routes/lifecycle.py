@@ -20,6 +20,7 @@ from tidepool.server.routes import (
     registry_of,
     sandbox_of,
 )
+from tidepool.server.routes.network import renew_secrets
 from tidepool.wire import paths
 from tidepool.wire import sandbox as wire
 
@@ -30,6 +31,7 @@ async def start(request: Request) -> Response:
     """`POST /sandbox/{sandbox}/start`: with the files it had when it stopped; nothing to do when it is started."""
     sandbox = sandbox_of(request)
     if sandbox.state is not State.STARTED:
+        await renew_secrets(request, sandbox)
         await engine_of(request).start_again(sandbox)
         sandbox.touch()
     return await _changed(request, sandbox)
@@ -59,6 +61,7 @@ async def recover(request: Request) -> Response:
         raise WrongState(
             f"sandbox {sandbox.name} is {sandbox.state.value}; only one in state error is recovered"
         )
+    await renew_secrets(request, sandbox)
     await engine_of(request).start_again(sandbox)
     return await _changed(request, sandbox)
 

@@ -1,5 +1,6 @@
 """Toolbox: language servers (protocol section 6.3)."""
 
+import functools
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 def _started(handler: Handler) -> Handler:
     """A handler that needs a server that runs."""
 
+    @functools.wraps(handler)
     async def answer(request: Request) -> Response:
         try:
             return await handler(request)

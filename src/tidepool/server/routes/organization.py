@@ -79,7 +79,7 @@ def _region(request: Request) -> wire.Region:
 
 
 async def regions(request: Request) -> Response:
-    """`GET /regions` and `/shared-regions`."""
+    """`GET /regions`, `/shared-regions` and the older `/sandbox/regions`."""
     return json_answer([_region(request)])
 
 
@@ -115,6 +115,7 @@ routes = [
     Route(paths.ME, me, methods=["GET"]),
     Route(paths.REGIONS, regions, methods=["GET"]),
     Route(paths.REGION, region, methods=["GET"]),
+    Route(paths.SANDBOX_REGIONS, regions, methods=["GET"]),
     Route(paths.SHARED_REGIONS, regions, methods=["GET"]),
     Route(paths.READY, ready, methods=["GET"]),
 ]

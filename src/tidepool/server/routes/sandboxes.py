@@ -26,6 +26,7 @@ from tidepool.server.routes import (
     tenant_of,
     toolbox_url,
 )
+from tidepool.server.routes.network import bound
 from tidepool.server.routes.snapshots import snapshots_of
 from tidepool.server.routes.volumes import volume_of
 from tidepool.server.snapshots import Building, ImageRef
@@ -64,6 +65,7 @@ async def create(request: Request) -> Response:
         tenant_of(request),
         config_of(request).default_network,
         volumes=await _volumes(request, asked),
+        secrets=await bound(request, asked.secrets or ()),
     )
     if asked.build_info:
         spec_on(ImageRef())  # what is wrong besides the image is said before it is built

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from tidepool.server.answers import json_answer, read_json, timestamp
 from tidepool.server.routes import tenant_of
+from tidepool.server.routes.network import pass_on
 from tidepool.server.vault import Record, Vault
 from tidepool.wire import paths
 from tidepool.wire import secrets as wire
@@ -63,12 +64,16 @@ async def get(request: Request) -> Response:
 async def update(request: Request) -> Response:
     """`PATCH /secret/{secret}`."""
     asked = await read_json(request, wire.UpdateSecret)
-    return json_answer(_body(await _vault(request).update(tenant_of(request), _ref(request), asked)))
+    record = await _vault(request).update(tenant_of(request), _ref(request), asked)
+    await pass_on(request, {record.id, record.name})
+    return json_answer(_body(record))
 
 
 async def delete(request: Request) -> Response:
     """`DELETE /secret/{secret}`."""
-    await _vault(request).delete(tenant_of(request), _ref(request))
+    record = await _vault(request).get(tenant_of(request), _ref(request))
+    await _vault(request).delete(tenant_of(request), record.id)
+    await pass_on(request, {record.id, record.name}, is_gone=True)
     return Response(status_code=204)
 
 
