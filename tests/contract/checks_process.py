@@ -1,7 +1,5 @@
 """Calls of protocol section 6.1: exec, code_run, sessions, logs."""
 
-import asyncio
-
 
 async def check_exec(x):
     result = await x(x.box.process.exec, "echo out; exit 3")
@@ -89,7 +87,8 @@ async def check_session_async_command_and_logs(x):
         begun = await x(x.box.process.execute_session_command, "later", request)
         assert (await x(x.box.process.get_session_command, "later", begun.cmd_id)).exit_code is None
         seen, wrong = [], []
-        await x.need("process.get_session_command_logs_async")("later", begun.cmd_id, seen.append, wrong.append)
+        follow = x.need("process.get_session_command_logs_async")
+        await x(follow, "later", begun.cmd_id, seen.append, wrong.append)
         assert "".join(seen).split() == ["begun", "ended"], seen
         assert "".join(wrong).split() == ["wrong"], wrong
         command = await x(x.box.process.get_session_command, "later", begun.cmd_id)
@@ -106,13 +105,13 @@ async def check_session_input(x):
     try:
         request = x.module.SessionExecuteRequest(command="read line; echo got $line", run_async=True)
         begun = await x(x.box.process.execute_session_command, "input", request)
-        await asyncio.sleep(0.3)
+        await x.sleep(0.3)
         await x(send, "input", begun.cmd_id, "words")
         for _ in range(100):
             command = await x(x.box.process.get_session_command, "input", begun.cmd_id)
             if command.exit_code is not None:
                 break
-            await asyncio.sleep(0.05)
+            await x.sleep(0.05)
         logs = await x(x.box.process.get_session_command_logs, "input", begun.cmd_id)
         assert "got words" in (getattr(logs, "output", None) or str(logs))
     finally:

@@ -1,7 +1,5 @@
 """Calls of protocol section 7.2: pseudo terminals."""
 
-import asyncio
-
 
 async def check_pty(x):
     create = x.need("process.create_pty_session")
@@ -21,7 +19,7 @@ async def check_pty(x):
         assert result.exit_code == 5, result
     finally:
         await x(handle.disconnect)
-    await asyncio.sleep(0.2)
+    await x.sleep(0.2)
     assert "term" not in [one.id for one in await x(x.box.process.list_pty_sessions)]
 
 

@@ -6,12 +6,15 @@ DAYTONA_API_URL and DAYTONA_API_KEY alone. MODE is sync or async: the same check
 
 import asyncio
 import importlib
+import importlib.util
 import inspect
 import json
 import sys
+import time
 import traceback
 from importlib import metadata
 
+MARK = "RESULT "
 AREAS = ("lifecycle", "files", "process", "terminals", "interpreter", "git", "snapshots", "settings", "errors")
 
 
@@ -32,7 +35,17 @@ class Client:
     async def __call__(self, function, *args, **kwargs):
         """Call one method of either kind."""
         result = function(*args, **kwargs)
-        return await result if inspect.isawaitable(result) else result
+        if not inspect.isawaitable(result):
+            return result
+        # Even a client without async has calls that follow a stream: its users give them a loop of their own.
+        return await result if self.is_async else asyncio.run(_whole(result))
+
+    async def sleep(self, seconds):
+        """Wait a moment."""
+        if self.is_async:
+            await asyncio.sleep(seconds)
+        else:
+            time.sleep(seconds)
 
     async def all(self, function, *args, **kwargs):
         """Everything an iterator, a page or a list gives."""
@@ -67,6 +80,10 @@ class Client:
         return await self(self.client.create, self.module.CreateSandboxFromSnapshotParams(**fields))
 
 
+async def _whole(awaitable):
+    return await awaitable
+
+
 def _version():
     for name in ("daytona", "daytona-sdk"):
         try:
@@ -89,13 +106,14 @@ async def main(mode):
     for area in AREAS:
         client.box = await client.fresh()
         for name, check in checks_of(area).items():
-            print(json.dumps({"check": f"{area}.{name[6:]}", **await _run(check, client)}), flush=True)
+            said = json.dumps({"check": f"{area}.{name[6:]}", **await _run(check, client)})
+            print(f"\n{MARK}{said}", flush=True)  # clients print warnings of their own
         await client(client.box.delete)
 
 
 async def _run(check, client):
     try:
-        await asyncio.wait_for(check(client), 60)
+        await (asyncio.wait_for(check(client), 60) if client.is_async else check(client))
     except Skip as reason:
         return {"outcome": "skipped", "why": str(reason)}
     except Exception:
@@ -103,11 +121,21 @@ async def _run(check, client):
     return {"outcome": "passed", "why": ""}
 
 
+def _without_a_loop(work):
+    """A client without async is used as in a plain program: no loop runs around its calls, so nothing is waited for."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    raise RuntimeError("a check waited although its client cannot")
+
+
 def _has(name):
     return importlib.util.find_spec(name) is not None
 
 
 if __name__ == "__main__":
-    import importlib.util
-
-    asyncio.run(main(sys.argv[1]))
+    if sys.argv[1] == "async":
+        asyncio.run(main("async"))
+    else:
+        _without_a_loop(main("sync"))

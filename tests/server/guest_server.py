@@ -121,6 +121,8 @@ PATHS = {
     b"/stream": stream,
     b"/early": early,
     b"/none": answer(b"HTTP/1.1 204 No\r\n\r\n"),
+    b"/both": answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"5\r\nhello\r\n0\r\n\r\n"),
     b"/old": answer(b"HTTP/1.0 200 OK\r\n\r\nuntil the end"),
     b"/ws": websocket, b"/ws-garbage": websocket, b"/ws-flood": websocket,
 }

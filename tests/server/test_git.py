@@ -232,9 +232,10 @@ def test_remotes(repo: Repo) -> None:
 
 
 def test_configuration(repo: Repo, box: Box) -> None:
+    assert repo.get("config", key="user.name", scope="local") == {}
+    repo.post("config", key="user.name", value="-x 'y' \"z\"", scope="local")
+    assert repo.get("config", key="user.name", scope="local") == {"value": "-x 'y' \"z\""}
     assert repo.get("config", key="user.name") == {}
-    repo.post("config", key="user.name", value="-x 'y' \"z\"")
-    assert repo.get("config", key="user.name") == {"value": "-x 'y' \"z\""}
     assert box.toolbox.call("GET", "/git/config", key="user.name", scope="global").json == {}
     answer = box.toolbox.call("POST", "/git/config/user", {"name": "G", "email": "g@h", "scope": "global"})
     assert answer.status == 200

@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import StateDirs
 from tests.server.client import Api, started
+from tidepool.server.app import routes
+from tidepool.server.openapi import served
 from tidepool.server.permissions import needed
 from tidepool.wire.keys import PERMISSIONS
 
@@ -200,6 +202,17 @@ def test_keys_outlive_the_server() -> None:
 )
 def test_the_table_of_permissions(method: str, path: str, permission: str) -> None:
     assert needed(method, path) == permission
+
+
+def test_every_route_that_changes_something_needs_a_permission() -> None:
+    free = [
+        f"{one.method} {one.path}"
+        for one in served(routes())
+        if one.area != "root" and one.method != "GET" and not needed(one.method, one.path)
+    ]
+    assert free == []
+    inside = {needed(one.method, one.path) for one in served(routes()) if one.area == "toolbox"}
+    assert inside == {"write:sandboxes"}
 
 
 def test_the_table_names_permissions_that_exist() -> None:

@@ -162,8 +162,11 @@ def test_a_sandbox_has_the_placeholder_of_a_secret_and_never_its_value(
             assert answer.status == 200, answer.body
         assert made.json["placeholder"] in box.run("echo $OTHER_KEY")["result"]
         answer = api.call("PATCH", f"/secret/{made.json['id']}", {"value": "bad\nvalue"})
-        assert answer.status == 400, "what no header can have is refused where it would be used"
+        assert answer.status == 400, "no header can have it"
         assert b"bad" not in answer.body
+        assert api.call("PATCH", f"/secret/{made.json['id']}", {"hosts": ["*"]}).status == 400
     finally:
         assert api.call("DELETE", f"/secret/{made.json['id']}").status == 204
-    assert api.call("PUT", f"/sandbox/{box.id}/secrets", {"secrets": []}).status == 200
+    for step in ("stop", "start"):
+        answer = api.call("POST", f"/sandbox/{box.id}/{step}")
+        assert answer.status == 200, f"a secret that is gone is gone from its sandboxes: {answer.body!r}"

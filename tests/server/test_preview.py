@@ -20,7 +20,7 @@ from tests.server import guest_server
 from tests.server.client import Answer, Api, started
 from tests.server.conftest import Box
 from tests.server.tenants import TwoTenants
-from tidepool.server import preview
+from tidepool.server import gate, preview
 from tidepool.server.preview import Target
 
 SERVED = pytest.mark.needs("user_namespace", "overlayfs")
@@ -85,6 +85,7 @@ def test_a_page_by_path(page: Page, api: Api) -> None:
     assert page.get("").headers["location"] == page.prefix + "/"
     assert page.get("/old").body == b"until the end"
     assert page.get("/none").status == 204
+    assert page.get("/both").body == b"hello"
     assert page.get("/", method="HEAD").body == b""
 
 
@@ -474,3 +475,29 @@ def test_no_header_of_a_guest_sets_a_cookie_of_ours(headers: list[tuple[bytes, b
             assert value.startswith(b"tidepool_inside_")
             assert value.count(b"Path=") >= 1
             assert value.endswith(f"Path=/preview/{ID}/1/".encode())
+
+
+@SERVED
+def test_requests_under_way_are_bounded(monkeypatch: pytest.MonkeyPatch, two: TwoTenants) -> None:
+    monkeypatch.setattr(gate, "MAX_AT_ONCE", 1)
+    api = Api(two.url, "key-of-one")
+    made = api.call("POST", "/sandbox", {"networkBlockAll": True}).json
+    box = Box(made["id"], made, api.at(f"/toolbox/{made['id']}"))
+    serve(box)
+    ours = Page(api, box)
+    try:
+        for _ in range(3):  # each has ended before the next
+            assert ours.get("/").status == 200
+        with socket.create_connection((urlsplit(two.url).hostname or "", urlsplit(two.url).port or 0)) as raw:
+            token = f"X-Daytona-Preview-Token: {ours.token}"
+            raw.sendall(f"GET {ours.prefix}/stream HTTP/1.1\r\nHost: x\r\n{token}\r\n\r\n".encode())
+            raw.recv(1000)
+            assert ours.get("/").status == 503
+        deadline = time.monotonic() + 10
+        while ours.get("/").status != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        api.call("DELETE", f"/sandbox/{box.id}")
+        ours.client.close()
+        api.close()

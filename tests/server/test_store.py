@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.server.client import Api, started
 from tidepool.engine.errors import Conflict, InvalidSpec, Unavailable
 from tidepool.server.store import STEPS, Store
 
@@ -31,6 +32,7 @@ class Cluster:
         self.url = f"postgresql://postgres@/postgres?host={place}"
         if os.geteuid() == 0:  # its programs refuse to run as root
             shutil.chown(place, "nobody")
+            place.chmod(0o755)  # for a server that is somebody else again
         data = place / "data"
         self._run("initdb", "-A", "trust", "-U", "postgres", "-D", data, "--no-sync")
         options = f"-c listen_addresses= -c unix_socket_directories={place} -c fsync=off"
@@ -243,3 +245,19 @@ async def test_a_process_that_is_killed_loses_nothing_it_was_told(tmp_path: Path
     opened = await Store.open(url)
     assert await opened.list("thing", "one") == [{"n": 1}]
     await opened.close()
+
+
+@pytest.mark.needs("user_namespace", "overlayfs")
+def test_a_server_keeps_its_records_in_postgres(cluster: Cluster) -> None:
+    arguments = ("--port", "0", "--pool", "0", "--idle", "60")
+    environment = {"TIDEPOOL_DATABASE_URL": cluster.url}
+    with started(*arguments, environment=environment) as server:
+        api = Api(server.url, "key")
+        made = api.call("POST", "/api-keys", {"name": "kept", "permissions": []})
+        assert made.status == 201, made.body
+        api.close()
+    with started(*arguments, environment=environment) as server:
+        api = Api(server.url, made.json["value"])
+        assert api.call("GET", "/api-keys/current").json["name"] == "kept"
+        assert api.call("GET", "/health/ready").json["info"]["database"] == {"status": "up"}
+        api.close()

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.needs("user_namespace", "overlayfs")
 NOBODYS = "f3a1b0c2-0000-4000-8000-00000000dead"
 VALUES = {"port": "8000", "minutes": "5", "public": "true", "path": "x", "token": "t"}
 """For parameters beside the thing's own name; others get `x`."""
-QUERY = {"path", "pattern", "source", "destination", "languageId", "pathToProject", "uri", "query"}
+QUERY = {"key", "path", "pattern", "source", "destination", "languageId", "pathToProject", "uri", "query"}
 """Parameters without which a route may refuse before it looks."""
 BODIES: dict[Any, dict[str, Any]] = {process.Stream: {"command": "true"}}
 """Where the least that fits the schema is refused."""

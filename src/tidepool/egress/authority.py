@@ -40,7 +40,9 @@ class Authority:
     def __init__(self, sandbox_id: str) -> None:
         library = load()
         if library is None:
-            raise NoAuthority("secrets need the library cryptography on this host; install tidepool[secrets]")
+            raise NoAuthority(
+                "secrets need cryptography, which is not installed: pip install 'tidepool[secrets]'"
+            )
         self._x509, self._hashes, self._ec, self._to = library
         self._key = self._ec.generate_private_key(self._ec.SECP256R1())
         self._leaf_key = self._ec.generate_private_key(self._ec.SECP256R1())

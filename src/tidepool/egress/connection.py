@@ -58,6 +58,7 @@ class Connection:
         Raises:
             Refusal: Malformed, too large, too slow, or not a method or host that is answered; close after it.
         """
+        self._head_only = False  # what cannot even be read is refused with a body
         try:
             async with asyncio.timeout(self._header_timeout_s):
                 request = await self._next_request()

@@ -303,5 +303,5 @@ async def _last_words(connection: Connection, refusal: Refusal) -> None:
     try:
         await connection.refuse(refusal, close=True)
         await connection.finish()
-    except (OSError, TimeoutError, h11.LocalProtocolError):
+    except (OSError, TimeoutError, h11.LocalProtocolError, Refusal):
         return  # the client does not listen, or the protocol leaves no room for an answer

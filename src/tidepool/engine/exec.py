@@ -5,6 +5,7 @@ guest's init does not confirm a kill in time, `Outcome.stuck` tells the caller t
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -75,6 +76,8 @@ class Order:
     """Whether a third output is read: the test report, the charts."""
     live: bool = False
     """Whether stdin stays open for `Run.write`, and the third output is delivered as it comes."""
+    control: bool = False
+    """Whether there is a further pipe to it, for `Run.tell`: the sizes of its terminal."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class Run:
         self._readers: dict[int, str] = {}
         self._feeder: asyncio.Task[None] | None = None
         self._stdin: int | None = None
+        self._control: int | None = None
         self._refused: str | None = None
         self._timed_out = False
         self.stuck = False
@@ -154,6 +158,10 @@ class Run:
                 passed.append(_memfd(self._order.source))
             if self._order.report:
                 passed.append(self._pipe("report"))
+            if self._order.control:
+                read, self._control = os.pipe2(os.O_CLOEXEC)
+                passed.append(read)
+                os.set_blocking(self._control, False)
             message = {
                 **self._order.message,
                 "id": self._number,
@@ -249,6 +257,16 @@ class Run:
             await asyncio.wait((writable, self._ended), return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._loop.remove_writer(fd)
+
+    def tell(self, data: bytes) -> None:
+        """Write to the further pipe, at once and whole; dropped where it is not read or the run has ended.
+
+        Args:
+            data: At most 512 bytes: such a write is never cut (pipe(7)).
+        """
+        if self._control is not None:
+            with contextlib.suppress(BlockingIOError, BrokenPipeError):
+                os.write(self._control, data)
 
     def close_stdin(self) -> None:
         """A live run reads the end of its input."""
@@ -349,6 +367,9 @@ class Run:
             for fd in list(self._readers):
                 self._forget(fd)
             self.close_stdin()
+            if self._control is not None:
+                os.close(self._control)
+                self._control = None
             if self._feeder is not None:
                 self._feeder.cancel()
 

@@ -5,10 +5,11 @@ full pipe. How it ended is a result; its verdict is completed by the sandbox.
 """
 
 import asyncio
+import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from tidepool.engine.errors import SandboxLost
+from tidepool.engine.errors import InvalidSpec, SandboxLost
 from tidepool.engine.exec import Outcome, Run
 from tidepool.engine.result import ExecResult
 
@@ -16,8 +17,24 @@ KEPT_BYTES = 64 << 10
 """Of each stream in the result: all of it could be read as it came."""
 _QUEUED_CHUNKS = 64
 
+MAX_SIZE = 1000
+"""Of a terminal: columns, and rows."""
+_SIZE = struct.Struct("=HHHH")
+"""struct winsize: rows, columns, and pixels that nobody knows."""
+
 Finish = Callable[[Run], Awaitable[Outcome]]
 """Starts the run and waits for its end; completes the verdict."""
+
+
+def check_size(cols: int, rows: int) -> None:
+    """Refuse a terminal that no screen has.
+
+    Raises:
+        InvalidSpec: A number is not from 1 to `MAX_SIZE`.
+    """
+    for name, number in (("cols", cols), ("rows", rows)):
+        if not 1 <= number <= MAX_SIZE:
+            raise InvalidSpec(f"a terminal's {name} is {number}; allowed is 1 to {MAX_SIZE}")
 
 
 class Process:
@@ -68,6 +85,15 @@ class Process:
             BrokenPipeError: It reads no more.
         """
         await self._run.write(data)
+
+    async def resize(self, cols: int, rows: int) -> None:
+        """Give its terminal another size; nothing happens where it has none or has ended.
+
+        Raises:
+            InvalidSpec: A number is not from 1 to `MAX_SIZE`.
+        """
+        check_size(cols, rows)
+        self._run.tell(_SIZE.pack(rows, cols, 0, 0))
 
     def close_stdin(self) -> None:
         """It reads the end of its input."""

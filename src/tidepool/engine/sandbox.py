@@ -16,11 +16,11 @@ from typing import Any
 
 from tidepool.engine import lifecycle, ports
 from tidepool.engine.channel import Channel
-from tidepool.engine.errors import SandboxLost, WrongState
+from tidepool.engine.errors import InvalidSpec, SandboxLost, WrongState
 from tidepool.engine.exec import Order, Outcome, Run, Sink
 from tidepool.engine.files import Files
 from tidepool.engine.lifecycle import Event, State
-from tidepool.engine.process import KEPT_BYTES, Process
+from tidepool.engine.process import KEPT_BYTES, Process, check_size
 from tidepool.engine.report import parse_report
 from tidepool.engine.result import ExecResult, TestReport, Usage, Verdict
 from tidepool.engine.spec import HOME, CodeRun, Command, SandboxSpec, TestRun, check_env
@@ -188,20 +188,23 @@ class Sandbox:
             with contextlib.suppress(asyncio.CancelledError, SandboxLost):
                 await task
 
-    async def open(self, run: Command | CodeRun, *, counts: bool = True) -> Process:
+    async def open(
+        self, run: Command | CodeRun, terminal: tuple[int, int] | None = None, *, counts: bool = True
+    ) -> Process:
         """Start something that is written to and read from while it runs.
 
         Args:
             run: Its `stdin` and its bound on output are not looked at. A Python text may write to descriptor 4.
+            terminal: Columns and rows of a terminal for a command: then all its output is `stdout`.
             counts: Whether the sandbox is busy as long as it runs.
 
         Raises:
+            InvalidSpec: No terminal is of that size, or it is for no command.
             WrongState, SandboxLost: As `exec`.
         """
         self._need_started()
         assert self._channel is not None
-        order = _command_order(run, self.spec) if isinstance(run, Command) else _code_order(run, self.spec)
-        live = replace(order, stdin=b"", live=True, max_output_bytes=KEPT_BYTES)
+        live = _live_order(run, self.spec, terminal)
         process = Process(Run(self._channel, live), lambda run: self._complete(run, counts))
         await process.started()
         return process
@@ -318,13 +321,29 @@ def _message(kind: str, spec: SandboxSpec, run: Command | CodeRun | TestRun) -> 
     return {"kind": kind, "cwd": cwd, "env": dict(run.env), "uid": uid, "gid": uid}
 
 
+def _argv(command: Command) -> list[str]:
+    return ["/bin/sh", "-c", command.shell] if command.shell is not None else list(command.argv)
+
+
 def _command_order(command: Command, spec: SandboxSpec) -> Order:
-    argv = ["/bin/sh", "-c", command.shell] if command.shell is not None else list(command.argv)
+    argv = _argv(command)
     if argv[0] in ("python", "python3") and len(argv) > 1 and not argv[1].startswith("-"):
         message = {**_message("script", spec, command), "path": argv[1], "argv": argv[2:]}
     else:
         message = {**_message("exec", spec, command), "argv": argv}
     return Order(message, command.stdin, command.timeout_s, command.max_output_bytes)
+
+
+def _live_order(run: Command | CodeRun, spec: SandboxSpec, terminal: tuple[int, int] | None) -> Order:
+    if terminal is None:
+        order = _command_order(run, spec) if isinstance(run, Command) else _code_order(run, spec)
+        return replace(order, stdin=b"", live=True, max_output_bytes=KEPT_BYTES)
+    if isinstance(run, CodeRun):
+        raise InvalidSpec("a terminal is for a command, not for a program text")
+    cols, rows = terminal
+    check_size(cols, rows)
+    message = {**_message("exec", spec, run), "argv": _argv(run), "terminal": [rows, cols]}
+    return Order(message, b"", run.timeout_s, KEPT_BYTES, live=True, control=True)
 
 
 def _code_order(run: CodeRun, spec: SandboxSpec) -> Order:

@@ -41,12 +41,13 @@ def main(argv: list[str] | None = None) -> int:
             pool_size=args.pool,
             default_network=args.network,
         )
+        ssh = listen_tcp(args.host, config.ssh_port) if config.ssh_port is not None else None
     except (OSError, ValueError) as error:
         return _cannot_start(error)
     if note:
         sys.stderr.write(f"tidepool: {note}\n")
     with listener:
-        return asyncio.run(_run(config, listener))
+        return asyncio.run(_run(config, listener, ssh))
 
 
 def _cannot_start(error: Exception) -> int:
@@ -55,7 +56,7 @@ def _cannot_start(error: Exception) -> int:
     return 1
 
 
-async def _run(config: ServerConfig, listener: socket.socket) -> int:
+async def _run(config: ServerConfig, listener: socket.socket, ssh: socket.socket | None) -> int:
     loop, this = asyncio.get_running_loop(), asyncio.current_task()
     assert this is not None
     for number in _SIGNALS:  # until there is a server that can be told, a signal ends the start
@@ -78,7 +79,7 @@ async def _run(config: ServerConfig, listener: socket.socket) -> int:
     except (OSError, TidepoolError) as error:
         return _cannot_start(error)
     try:
-        server = HttpServer(engine, config, lambda: print(url_of(listener), flush=True))  # noqa: T201 (the one line)
+        server = HttpServer(engine, config, lambda: _announce(listener), ssh)
         for number in _SIGNALS:
             loop.add_signal_handler(number, server.handle_exit, number, None)
         await server.serve(sockets=[listener])
@@ -87,6 +88,10 @@ async def _run(config: ServerConfig, listener: socket.socket) -> int:
         return 1
     finally:
         await engine.close()
+
+
+def _announce(listener: socket.socket) -> None:
+    print(url_of(listener), flush=True)  # noqa: T201 (the one line)
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -44,13 +45,16 @@ from tidepool.server.routes import (
     process,
     sandboxes,
     secrets,
+    sessions,
     signing,
     snapshots,
+    ssh,
     system,
     volumes,
     warm_pools,
 )
 from tidepool.server.snapshots import Snapshots
+from tidepool.server.ssh_access import Accesses
 from tidepool.server.store import Store
 from tidepool.server.vault import Vault
 from tidepool.wire import paths
@@ -63,6 +67,7 @@ def routes() -> list[BaseRoute]:
     toolbox = [
         *process.routes,
         *interpreter.routes,
+        *sessions.routes,
         *lsp.routes,
         *files.routes,
         *git.routes,
@@ -73,6 +78,7 @@ def routes() -> list[BaseRoute]:
     control = [
         *info.control_routes,
         *organization.routes,  # has /sandbox/regions, which is no sandbox
+        *ssh.routes,  # has /sandbox/ssh-access, which is no sandbox either
         *sandboxes.routes,
         *lifecycle.routes,
         *network.routes,
@@ -96,8 +102,13 @@ def routes() -> list[BaseRoute]:
     ]
 
 
-def build_app(engine: Engine, config: ServerConfig, stop: Callable[[], None]) -> Starlette:
-    """The application for one engine; `stop` ends the server. The engine is closed by who started it."""
+def build_app(
+    engine: Engine, config: ServerConfig, stop: Callable[[], None], ssh_listener: socket.socket | None = None
+) -> Starlette:
+    """The application for one engine; `stop` ends the server. The engine is closed by who started it.
+
+    SSH is served on `ssh_listener`, a bound socket, where there is one.
+    """
     keeper = Keeper(engine, config.idle_s, stop)
 
     async def find_key(key: str) -> Identity | None:
@@ -119,6 +130,9 @@ def build_app(engine: Engine, config: ServerConfig, stop: Callable[[], None]) ->
         )
         await _restored(registry)
         tasks = [asyncio.create_task(keeper.run()), asyncio.create_task(registry.run())]
+        app.state.ssh_access = accesses = Accesses(store)
+        if ssh_listener is not None:
+            tasks.append(await _ssh(engine, config, accesses, ssh_listener))
         for task in tasks:
             task.add_done_callback(ended)
         yield
@@ -152,6 +166,7 @@ def build_app(engine: Engine, config: ServerConfig, stop: Callable[[], None]) ->
     app.router.redirect_slashes = False
     app.state.engine, app.state.config, app.state.keeper = engine, config, keeper
     app.state.started_at, app.state.previews = datetime.now(UTC), SignedPreviews()
+    app.state.ssh_listener = ssh_listener
     return app
 
 
@@ -179,6 +194,20 @@ async def _snapshots(engine: Engine, store: Store, config: ServerConfig, objects
     except ValueError as error:  # of the registry's URL
         log.critical("cannot start: %s", error)
         raise CannotStart(error) from None
+
+
+async def _ssh(
+    engine: Engine, config: ServerConfig, accesses: Accesses, listener: socket.socket
+) -> asyncio.Task[None]:
+    from tidepool.server.ssh import Gateway  # it needs an optional library
+
+    gateway = Gateway(engine, accesses)
+    try:
+        await gateway.listen(listener, config.records_dir)
+    except (OSError, ValueError) as error:
+        log.critical("cannot start: %s", error)
+        raise CannotStart(error) from None
+    return asyncio.create_task(gateway.run())
 
 
 def _lock(directory: Path) -> int:

@@ -60,6 +60,9 @@ class ServerConfig:
     hosts: tuple[str, ...] = ()
     """`NAME=ADDRESS`: what sandboxes reach by a name, instead of what a resolver says."""
 
+    ssh_port: int | None = None
+    """Port for SSH on the host of HTTP; 0 takes a free one. None: there is no SSH."""
+
     @property
     def egress_options(self) -> tuple[str, ...]:
         """The same as options of the egress process."""
@@ -105,7 +108,13 @@ def from_environment(needs_key: bool, **options: Any) -> tuple[ServerConfig, str
     keys, note = api_keys(os.environ, state_dir) if needs_key else ({}, "")
     os.environ.pop(KEY_VARIABLE, None)
     options["preview_domain"] = os.environ.get("TIDEPOOL_PREVIEW_DOMAIN", "")
-    options = {"database": os.environ.pop(DATABASE_VARIABLE, ""), **_images(), **_outside(), **options}
+    options = {
+        "database": os.environ.pop(DATABASE_VARIABLE, ""),
+        **_images(),
+        **_outside(),
+        **_ssh(),
+        **options,
+    }
     return ServerConfig(state_dir, runtime_dir, keys, frozenset({0, uid}), **options), note
 
 
@@ -144,6 +153,26 @@ def _outside() -> dict[str, Any]:
         except ValueError as error:
             raise ValueError(f"TIDEPOOL_HOSTS has {host!r}, which is not NAME=ADDRESS: {error}") from None
     return {"open_networks": networks, "hosts": hosts}
+
+
+def _ssh() -> dict[str, Any]:
+    """TIDEPOOL_SSH_PORT; a wrong one, and one that cannot be served, raises ValueError."""
+    text = os.environ.get("TIDEPOOL_SSH_PORT")
+    if not text:
+        return {"ssh_port": None}
+    if not (text.isascii() and text.isdecimal() and int(text[:9]) <= 65_535):
+        raise ValueError(
+            f"TIDEPOOL_SSH_PORT is {text[:20]!r}; it must be a port, 0 to 65535 (0 takes a free one)"
+        )
+    try:  # now: once root is given up the interpreter's files may not be readable
+        importlib.import_module("tidepool.server.ssh")
+    except ImportError as error:
+        if error.name != "asyncssh":
+            raise
+        raise ValueError(
+            "TIDEPOOL_SSH_PORT needs asyncssh, which is not installed: pip install 'tidepool[ssh]'"
+        ) from None
+    return {"ssh_port": int(text)}
 
 
 def make_records_dir(path: Path, owner: int) -> None:

@@ -5,6 +5,7 @@ They never reach the application's own routes, and requests of the application n
 """
 
 import asyncio
+from collections import Counter
 from http import HTTPStatus
 
 from starlette.requests import HTTPConnection
@@ -22,6 +23,8 @@ from tidepool.server.keys import Identity
 from tidepool.server.preview import Headers, SignedPreviews, Target
 from tidepool.server.signing import TOKEN_HEADER, TOKEN_QUERY
 
+MAX_AT_ONCE = 256
+"""For one sandbox: each holds a descriptor of this process."""
 NO_RIGHT = (
     f"there is no such preview, or it needs its token: in the header {TOKEN_HEADER}, in the query as {TOKEN_QUERY}, "
     "or a signed URL"
@@ -36,6 +39,8 @@ class Gate:
         self._judge = judge
         self._domain = domain
         """Below which host names are previews; empty: none are."""
+        self._under_way: Counter[str] = Counter()
+        """Requests and WebSockets by sandbox."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request or WebSocket."""
@@ -92,6 +97,11 @@ class Gate:
         if query_token:
             extra = [(b"set-cookie", preview.cookie_for(target, query_token, is_secure))]
         move = relay.http if scope["type"] == "http" else relay.websocket
+        if self._under_way[sandbox.id] >= MAX_AT_ONCE:
+            return refusal(
+                scope, 503, f"{MAX_AT_ONCE} requests for this sandbox are under way; try again later"
+            )
+        self._under_way[sandbox.id] += 1
         try:
             await move(relay.Request(sandbox, target, headers, path), scope, receive, send, extra)
         except (Unavailable, relay.BadGuest) as error:
@@ -99,6 +109,9 @@ class Gate:
             return refusal(scope, HTTPStatus.BAD_GATEWAY, sentence)
         except TidepoolError as error:
             return refusal(scope, status_of(error)[0], str(error))
+        finally:
+            self._under_way[sandbox.id] -= 1
+            self._under_way += Counter()  # forgets those that are at 0
         return None
 
     async def _identity(self, request: HTTPConnection, scope: Scope) -> Identity | None:

@@ -28,9 +28,15 @@ _GRACE_S = 3
 class HttpServer(uvicorn.Server):
     """uvicorn with this application; signals are its caller's business."""
 
-    def __init__(self, engine: Engine, config: ServerConfig, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        config: ServerConfig,
+        on_ready: Callable[[], None],
+        ssh: socket.socket | None = None,
+    ) -> None:
         settings = uvicorn.Config(
-            build_app(engine, config, self.stop),
+            build_app(engine, config, self.stop, ssh),
             http=Protocol,
             ws=WSProtocol,
             ws_per_message_deflate=False,

@@ -43,7 +43,7 @@ _NOT_OUT = _HOP_BY_HOP | frozenset(
     (
         *(b"strict-transport-security", b"public-key-pins", b"clear-site-data", b"service-worker-allowed"),
         *(b"alt-svc", b"nel", b"report-to", b"reporting-endpoints", b"set-cookie", b"set-cookie2"),
-        *(b"referrer-policy", b"server", b"date"),
+        b"referrer-policy",
     )
 )
 """What would change how a browser treats this server, and what the server says itself."""
@@ -202,7 +202,7 @@ def headers_out(target: Target, status: int, headers: Iterable[tuple[bytes, byte
     """A guest's headers as the client may see them."""
     headers = [(name.lower(), value) for name, value in headers]
     dropped = _NOT_OUT | _named(b",".join(value for name, value in headers if name == b"connection"))
-    if status in (204, 304):
+    if status in (204, 304) or any(name == b"transfer-encoding" for name, _ in headers):
         dropped |= {b"content-length"}
     passed = [(b"referrer-policy", b"no-referrer")]  # the URL may have the token in it
     if target.prefix:

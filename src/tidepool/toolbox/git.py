@@ -454,7 +454,7 @@ def _place(path: str | None) -> tuple[str, ...]:
 
 
 def _scope(path: str | None, scope: str | None) -> tuple[str, ...]:
-    chosen = scope or ("local" if path else "global")
+    chosen = scope or "global"
     if chosen not in SCOPES:
         raise InvalidSpec(f"scope is {chosen[:20]!r}; allowed are {', '.join(SCOPES)}")
     if chosen == "local" and not path:

@@ -23,7 +23,7 @@ class Clone(msgspec.Struct):
     commit_id: str | None = None
     username: str | None = None
     password: str | None = None
-    insecure_skip_tls: bool = False
+    insecure_skip_tls: bool | None = None
     depth: int | None = None
 
 
@@ -55,7 +55,7 @@ class Commit(msgspec.Struct):
     message: str
     author: str
     email: str
-    allow_empty: bool = False
+    allow_empty: bool | None = None
 
 
 class Transfer(msgspec.Struct):
@@ -66,14 +66,14 @@ class Transfer(msgspec.Struct):
     remote: str | None = None
     username: str | None = None
     password: str | None = None
-    set_upstream: bool = False
+    set_upstream: bool | None = None
 
 
 class Init(msgspec.Struct):
     """`POST /git/init`."""
 
     path: str
-    bare: bool = False
+    bare: bool | None = None
     initial_branch: str | None = None
 
 
@@ -92,8 +92,8 @@ class Restore(msgspec.Struct):
     path: str
     files: list[str]
     source: str | None = None
-    staged: bool = False
-    worktree: bool = False
+    staged: bool | None = None
+    worktree: bool | None = None
 
 
 class AddRemote(msgspec.Struct):
@@ -102,8 +102,8 @@ class AddRemote(msgspec.Struct):
     path: str
     name: str
     url: str
-    fetch: bool = False
-    overwrite: bool = False
+    fetch: bool | None = None
+    overwrite: bool | None = None
 
 
 class SetConfig(msgspec.Struct):

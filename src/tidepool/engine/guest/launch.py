@@ -11,7 +11,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from tidepool.engine.guest import charts, frames, imports, run, syscalls, tests
+from tidepool.engine.guest import charts, frames, imports, run, syscalls, terminal, tests
 
 PYTHON = "/usr/local/bin/python3"
 OOM_SCORE_ADJ = 500
@@ -67,6 +67,9 @@ def start(chosen: Plan, message: dict[str, Any], fds: list[int], control: socket
             os.close(note)
             _run_forked(chosen, message)
         what = chosen.argv[0]
+        if message.get("terminal"):
+            rows, columns = message["terminal"]
+            terminal.enter(terminal.SIZE.pack(rows, columns, 0, 0), note)
         if message.get("charts"):
             # For want of a hook in an interpreter that is not ours: matplotlib's own way to name a backend.
             chosen.env.setdefault("MPLBACKEND", charts.BACKEND)

@@ -68,6 +68,14 @@ def sandbox_of(request: HTTPConnection) -> Sandbox:
         raise HTTPException(404, str(error)) from None
 
 
+def client_version(request: HTTPConnection) -> tuple[int, ...] | None:
+    """Major and minor version of an official client; None when it names none."""
+    numbers = request.headers.get("x-daytona-sdk-version", "").split(".")[:2]
+    if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers):
+        return None
+    return tuple(map(int, numbers))
+
+
 def toolbox_url(request: HTTPConnection) -> str:
     """The toolbox's base by which this very client reached us."""
     scheme = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()

@@ -6,6 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tidepool.egress.policy import BadHost
+from tidepool.egress.vault import make_secret
 from tidepool.engine import Sandbox
 from tidepool.engine.errors import InvalidSpec
 from tidepool.engine.network import CHANGEABLE
@@ -60,6 +62,18 @@ async def bound(request: Request, asked: Iterable[dict[str, str]]) -> Secrets:
         value, hosts = values[name]
         found[variable] = Secret(value, hosts, (await vault.get(tenant, name)).placeholder, name)
     return found
+
+
+def check_usable(value: str | None, hosts: Iterable[str] | None) -> None:
+    """Refuse a secret that the proxy could not use; None is what is not given.
+
+    Raises:
+        InvalidSpec: The sentence does not repeat the value.
+    """
+    try:
+        make_secret("placeholder", value or "value", tuple(hosts or ()))
+    except BadHost as error:
+        raise InvalidSpec(f"this secret cannot be used: {error}") from None
 
 
 async def renew_secrets(request: Request, sandbox: Sandbox) -> None:

@@ -18,6 +18,7 @@ from tidepool.server.answers import json_answer, read_json
 from tidepool.server.connection import connection_of, ends_with_client
 from tidepool.server.keeper import Terms
 from tidepool.server.routes import (
+    client_version,
     config_of,
     described,
     engine_of,
@@ -139,7 +140,10 @@ async def delete(request: Request) -> Response:
 async def list_all(request: Request) -> Response:
     """`GET /sandbox`: a page with a cursor, or a plain array for clients that know no cursor."""
     found = _selected(request)
-    if _version(request) < _CURSORS_SINCE and not {"cursor", "limit"} & request.query_params.keys():
+    if (client_version(request) or _NEWEST) < _CURSORS_SINCE and not {
+        "cursor",
+        "limit",
+    } & request.query_params.keys():
         return json_answer([described(request, sandbox) for sandbox in found])
     start, limit = _number(request, "cursor", 0), _limit(request)
     items = [described(request, sandbox) for sandbox in found[start : start + limit]]
@@ -213,12 +217,6 @@ def _number(request: Request, name: str, default: int) -> int:
     if not _NUMBER.fullmatch(text):
         raise HTTPException(400, f"{name} is {text[:20]!r}; it must be a number of 0 or more")
     return int(text)
-
-
-def _version(request: Request) -> tuple[int, ...]:
-    """The client's version; the newest when it names none."""
-    numbers = request.headers.get("x-daytona-sdk-version", "").split(".")[:2]
-    return tuple(map(int, numbers)) if all(map(_NUMBER.fullmatch, numbers)) else _NEWEST
 
 
 routes = [

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from tidepool.server.answers import json_answer, read_json, timestamp
 from tidepool.server.routes import tenant_of
-from tidepool.server.routes.network import pass_on
+from tidepool.server.routes.network import check_usable, pass_on
 from tidepool.server.vault import Record, Vault
 from tidepool.wire import paths
 from tidepool.wire import secrets as wire
@@ -28,6 +28,7 @@ def _vault(request: Request) -> Vault:
 async def create(request: Request) -> Response:
     """`POST /secret`."""
     asked = await read_json(request, wire.CreateSecret)
+    check_usable(asked.value, asked.hosts)
     return json_answer(_body(await _vault(request).create(tenant_of(request), asked)), 201)
 
 
@@ -64,6 +65,7 @@ async def get(request: Request) -> Response:
 async def update(request: Request) -> Response:
     """`PATCH /secret/{secret}`."""
     asked = await read_json(request, wire.UpdateSecret)
+    check_usable(asked.value, asked.hosts)
     record = await _vault(request).update(tenant_of(request), _ref(request), asked)
     await pass_on(request, {record.id, record.name})
     return json_answer(_body(record))
