@@ -1,111 +1,62 @@
-"""How much shorter a library makes programs it has not seen: `compression.py [NAME...] [--salt TEXT]`.
+"""How much shorter a library makes programs it has not seen: `compression.py [NAME...] [--seed N]`.
 
-Tools are mined on one half of the tasks and written into the programs of the other half; every rewritten program is
-executed in a sandbox, and one that does not give what was recorded counts as unchanged and as an error. The floor is
-measured in the same run with the same token count: whole programs that are equal but for their literals, not executed.
+Half of the tasks are the test; tools are mined on training tasks and chosen on validation tasks too. Everything is
+counted as `sea.score` says. Beside it, of the same run and with the same token count: the trivial miner (whole
+programs that are equal but for their literals, not executed), and what the normal forms would save if they counted
+without tools.
 """
 
 import argparse
 import ast
-import hashlib
+import time
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 from measure import own_server
 
 from daytona_sdk import Daytona
-from sea import patterns
-from sea.box import Box, Job
-from sea.evolve import dependencies_of, job_of, reproduces
-from sea.generate import draft_code
+from sea import patterns, select
+from sea.box import Box
+from sea.evolve import Funnel, prepare
+from sea.generate import tool_code
 from sea.ingest import read_traces
+from sea.inline import is_empty
 from sea.normalise import cost, parse
 from sea.patterns import Source
 from sea.regions import canon, survey
-from sea.rewrite import Rewritten, rewrite
-from sea.specify import draft
+from sea.score import Score, Shelved, score, sides
+from sea.trace import Intake
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-SETS = ("pot_tabmwp", "pot_multiarith_zs", "pot_svamp", "pot_svamp_zs", "tora_gsm8k")
+SETS = ("pot_tabmwp", "pot_multiarith_zs", "pot_svamp_zs", "pot_svamp", "tora_gsm8k")
 SUPPORT = 3
 HEAD = (
-    f"{'set':18} {'programs':>8} {'tools':>6} {'ratio':>7} {'rewritten':>9} {'errors':>6} "
-    f"{'unproven':>8}   {'floor':>6} {'tools':>6} {'rewritten':>9}"
+    f"{'set':18} {'programs':>8} {'tools':>5} {'library':>7} {'ratio':>6} {'rewritten':>9} {'errors':>6} "
+    f"{'not back':>8} {'unproven':>8} {'used':>5} {'thrice':>6} {'floor':>6} {'tools':>5} {'form only':>9} "
+    f"{'mine s':>6} {'run s':>6}"
 )
 
 
-@dataclass
-class Measured:
-    """Tokens of the programs of one half, before and after, and of the library."""
-
-    before: int = 0
-    after: int = 0
-    library: int = 0
-    tools: int = 0
-    rewritten: int = 0
-    errors: int = 0
-    """Rewritten programs that gave something else than was recorded."""
-    unproven: int = 0
-    """Programs that could be rewritten but for which no result is recorded; they count as unchanged."""
-
-    @property
-    def ratio(self) -> float:
-        """Times shorter, the whole library included."""
-        return self.before / (self.after + self.library)
+def library_of(found: dict[str, list[Source]], box: Box) -> list[Shelved]:
+    """Tools mined on training tasks, chosen with validation tasks, specified from what running them showed."""
+    learn = [*found["train"], *found["validation"]]
+    chosen = select.choose(patterns.mine(found["train"], SUPPORT), learn)
+    funnel = Funnel(Intake(), chosen=chosen)
+    prepare(funnel, found["train"], found["validation"], box, lambda _: None)
+    tools = [Shelved(c.spec.name, tool_code(c.spec), pattern) for c, pattern in funnel.candidates]
+    for tool in tools:
+        assert not is_empty(tool.code), tool.code
+    return tools
 
 
-def halves(sources: list[Source], salt: str) -> tuple[list[Source], list[Source]]:
-    """Learning and test programs; a task is on one side only."""
-    sides: tuple[list[Source], list[Source]] = ([], [])
-    for source in sources:
-        digest = hashlib.md5((salt + source.task).encode(), usedforsecurity=False).hexdigest()
-        sides[int(digest, 16) % 2].append(source)
-    return sides
-
-
-def executed(learn: list[Source], test: list[Source], box: Box) -> Measured:
-    """Mine on one half, rewrite the other and run every rewritten program."""
-    chosen = patterns.choose(patterns.mine(learn, SUPPORT), learn)
-    taken: set[str] = set()
-    drafts = [draft(pattern, taken) for pattern in chosen]
-    code = {drafted.name: draft_code(drafted) for drafted in drafts}
-    tools = {drafted.pattern.id: (drafted.name, drafted.pattern) for drafted in drafts}
-    result = Measured(library=sum(map(cost, code.values())), tools=len(drafts))
-    tried: list[tuple[Source, Rewritten]] = []
-    jobs: list[Job] = []
-    for source in test:
-        result.before += source.size
-        result.after += source.size
-        found = rewrite(source, tools)
-        if found is None or cost(found.text) >= source.size:
-            continue
-        step = source.trace.steps[source.step]
-        if step.answer is None and step.output is None:
-            result.unproven += 1
-            continue
-        tried.append((source, found))
-        jobs.append(job_of(source, found.text, "\n".join(code[name] for name in found.tools)))
-    ran = box.run_all(jobs, dependencies_of([source for source, _ in tried]))
-    for (source, found), ended in zip(tried, ran, strict=True):
-        good, why = reproduces(source, ended)
-        if not good:
-            result.errors += 1
-            print(f"  error in {source.trace.id}: {why}")
-            continue
-        result.rewritten += 1
-        result.after += cost(found.text) - source.size
-    return result
-
-
-def floor(learn: list[Source], test: list[Source]) -> Measured:
+def floor(learn: list[Source], test: list[Source]) -> Score:
     """One tool for each whole program that recurs in three tasks but for its literals, which become parameters."""
     seen: dict[str, list[tuple[Source, list[str]]]] = defaultdict(list)
     for source in learn:
         key, values = _skeleton(source)
         seen[key].append((source, values))
     tools: dict[str, tuple[list[int], list[str]]] = {}
-    result = Measured()
+    result = Score(len(test))
     for key, places in seen.items():
         if len({source.task for source, _ in places}) < SUPPORT:
             continue
@@ -135,31 +86,49 @@ def _skeleton(source: Source) -> tuple[str, list[str]]:
     return key, [ast.unparse(hole) for hole in holes]
 
 
-def row(name: str, count: int, ours: Measured, trivial: Measured) -> str:
+def form_only(test: list[Source]) -> float:
+    """What the whole normal form saves by itself; no tool earns this, so it is never counted."""
+    return sum(s.size for s in test) / sum(min(s.size, cost(ast.unparse(s.whole.tree))) for s in test)
+
+
+def row(name: str, ours: Score, trivial: Score, form: float, seconds: tuple[float, float]) -> str:
     """One line of the table."""
     return (
-        f"{name:18} {count:8} {ours.tools:6} {ours.ratio:7.3f} {ours.rewritten / count:9.1%} {ours.errors:6} "
-        f"{ours.unproven:8}   {trivial.ratio:6.3f} {trivial.tools:6} {trivial.rewritten / count:9.1%}"
+        f"{name:18} {ours.programs:8} {ours.tools:5} {ours.library:7} {ours.ratio:6.3f} "
+        f"{ours.rewritten / ours.programs:9.1%} {len(ours.errors):6} {len(ours.not_given_back):8} {ours.unproven:8} "
+        f"{ours.share_used(1):5.0%} {ours.share_used(3):6.0%} {trivial.ratio:6.3f} {trivial.tools:5} {form:9.3f} "
+        f"{seconds[0]:6.1f} {seconds[1]:6.1f}"
     )
+
+
+def measure(name: str, seed: int, box: Box) -> str:
+    """One row; what went wrong is printed."""
+    files = sorted(DATA.glob(f"*/{name}.jsonl.gz"))
+    if not files:
+        return f"{name:18} skipped: there is no {name}.jsonl.gz under {DATA.name} beside the project"
+    started = time.monotonic()
+    found = sides(patterns.load(read_traces(files).traces), seed)
+    tools = library_of(found, box)
+    mined = time.monotonic()
+    ours = score(found["test"], tools, box, seed)
+    for sentence in [*ours.errors, *ours.not_given_back]:
+        print(f"  {sentence}")
+    trivial = floor([*found["train"], *found["validation"]], found["test"])
+    seconds = (mined - started, time.monotonic() - mined)
+    return row(name, ours, trivial, form_only(found["test"]), seconds)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=SETS, metavar="NAME", help="data sets; default: all five")
-    parser.add_argument("--salt", default="x", help="decides which task is in which half")
+    parser.add_argument("--seed", type=int, default=0, help="decides which task is on which side")
     options = parser.parse_args()
     rows = [HEAD]
     with own_server(pool=1) as config, Daytona(config) as daytona:
         for name in options.names:
-            files = sorted(DATA.glob(f"*/{name}.jsonl.gz"))
-            if not files:
-                rows.append(
-                    f"{name:18} skipped: there is no {name}.jsonl.gz under {DATA.name} beside the project"
-                )
-                continue
-            learn, test = halves(patterns.load(read_traces(files).traces), options.salt)
-            rows.append(row(name, len(test), executed(learn, test, Box(daytona)), floor(learn, test)))
+            rows.append(measure(name, options.seed, Box(daytona)))
+            print(rows[-1], flush=True)
     print("\n".join(rows))
 
 

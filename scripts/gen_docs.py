@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Rewrites the generated parts of docs/ from the code: command help, the table of states, defaults of a sandbox.
+"""Rewrites the generated parts of docs/ from the code: command help, states, defaults, the protocol's endpoints.
 
 A part stands between `<!-- generated: NAME -->` and `<!-- end -->`. With --check nothing is written; the exit code is 1
 when a page is not what it would become.
@@ -17,8 +17,13 @@ from tidepool.cli import main as cli
 from tidepool.engine.guest.run import DIFFERENCES
 from tidepool.engine.lifecycle import TABLE, State
 from tidepool.engine.spec import Limits
+from tidepool.server import openapi
+from tidepool.server.app import routes
+from tidepool.server.permissions import TABLE as TABLE_OF_PERMISSIONS
+from tidepool.wire import protocol
 
 DOCS = Path(__file__).parents[1] / "docs"
+_ROUTES = routes()
 _PART = re.compile(r"(?P<head><!-- generated: (?P<name>[\w ]+) -->\n).*?(?P<tail><!-- end -->)", re.DOTALL)
 
 
@@ -71,11 +76,56 @@ def differences() -> str:
     return "\n".join(f"- {sentence}" for sentence in DIFFERENCES)
 
 
+def endpoints() -> str:
+    """Every endpoint of the protocol and what becomes of a client that asks for it."""
+    return "\n\n".join(f"### {title}\n\n{_table(area, is_older)}" for title, area, is_older in _GROUPS)
+
+
+_GROUPS = (
+    ("Control API", "control", False),
+    ("Toolbox of a sandbox", "toolbox", False),
+    ("Control API, known to clients of 0.110 only", "control", True),
+    ("Toolbox, known to clients of 0.110 only", "toolbox", True),
+)
+
+
+def _table(area: str, is_older: bool) -> str:
+    chosen = [one for one in protocol.endpoints() if (one.area, one.is_older) == (area, is_older)]
+    states = [openapi.state_of(one, _ROUTES) for one in chosen]
+    lines = [f"{states.count('served')} of {len(chosen)} are served.", "", "| method | path | for | state |"]
+    lines.append("|---|---|---|---|")
+    for one, state in zip(chosen, states, strict=True):
+        lines.append(f"| {one.method} | `{one.path}` | {one.summary} | {state} |")
+    return "\n".join(lines)
+
+
+def extra_endpoints() -> str:
+    """What is served and no part of the protocol."""
+    known = {one.shape for one in protocol.endpoints()}
+    lines = ["| method | path | for |", "|---|---|---|"]
+    for one in openapi.served(_ROUTES):
+        if one.key not in known and not one.path.startswith("/api/toolbox/"):
+            lines.append(f"| {one.method} | `{one.path}` | {openapi.words(one, None)[0]} |")
+    return "\n".join(lines)
+
+
+def permissions() -> str:
+    """Which permission an API key needs for what."""
+    lines = ["| methods | path below `/api` | permission |", "|---|---|---|"]
+    for methods, pattern, permission in TABLE_OF_PERMISSIONS:
+        path = pattern.pattern.replace("|", "\\|")
+        lines.append(f"| {', '.join(sorted(methods))} | `{path}` | {permission or 'none'} |")
+    return "\n".join(lines)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "states": states,
     "limits": limits,
     "commands": commands,
     "differences": differences,
+    "endpoints": endpoints,
+    "extra endpoints": extra_endpoints,
+    "permissions": permissions,
 }
 
 

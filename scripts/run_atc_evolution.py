@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from daytona_sdk import DaytonaError
-from sea import evolve, generate, patterns, specify, verify
+from sea import evolve, generate, patterns, select, specify, verify
 from sea.box import Box, NoSandbox
 from sea.daytona_manager import NOTHING_RAN, DaytonaManager, SandboxResult
 from sea.ingest import BadInput, read_traces
@@ -184,7 +184,7 @@ class Run:
         everything = [*self._train, *self._held_out]
         self.funnel.programs = len(everything)
         self.funnel.patterns = patterns.mine(self._train, self.options.min_frequency)
-        self.funnel.chosen = patterns.choose(self.funnel.patterns, everything)
+        self.funnel.chosen = select.choose(self.funnel.patterns, everything)
         taken: set[str] = set()
         self.proposals = [proposal(specify.draft(pattern, taken)) for pattern in self.funnel.chosen]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from daytona_sdk import DaytonaError
-from sea import evolve, generate, patterns
+from sea import evolve, generate, patterns, select
 from sea.box import Box, NoSandbox
 from sea.daytona_manager import DaytonaManager
 from sea.ingest import BadInput, read_traces
@@ -62,7 +62,7 @@ def specify() -> Specification:
     intake = read_traces([EXAMPLES])
     train, held_out = (patterns.load(side) for side in evolve.split(intake.traces, seed=0))
     funnel = evolve.Funnel(intake)
-    funnel.chosen = patterns.choose(patterns.mine(train, MIN_SUPPORT), [*train, *held_out])
+    funnel.chosen = select.choose(patterns.mine(train, MIN_SUPPORT), [*train, *held_out])
     evolve.prepare(funnel, train, held_out, Box(), lambda sentence: None)
     if not funnel.candidates:
         raise Failed(f"none of {len(funnel.chosen)} patterns could be specified")

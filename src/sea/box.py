@@ -1,11 +1,9 @@
 """The one door to sandboxes: runs recorded programs in batches and candidate tools one by one.
 
-Nothing is executed anywhere else. What comes back is text and Python literals, read with `ast.literal_eval`; a value
-that is not made of plain types alone comes back as None. If no sandbox can be made, `NoSandbox` is raised, and nothing
-counts as tested.
+Nothing is executed anywhere else. What comes back is text and values as `sea.codec` writes them, strictly decoded. If
+no sandbox can be made, `NoSandbox` is raised, and nothing counts as tested.
 """
 
-import ast
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +11,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from daytona_sdk import CreateSandboxFromSnapshotParams, Daytona, DaytonaError, Sandbox
+from daytona_sdk import CreateSandboxFromSnapshotParams, Daytona, DaytonaError, FileUpload, Sandbox
+from sea import codec
 
 _BATCH = 400
 _PROGRAM_S = 5.0
@@ -23,6 +22,10 @@ _MEMORY = 2 << 30
 
 class NoSandbox(Exception):
     """A sandbox could not be made or was lost: nothing that needed it may be called tested."""
+
+
+class Lost(NoSandbox):
+    """A sandbox was made and did not come through: what ran in it fails, other runs go on."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Ran:
     answer: str | None = None
     """repr of the result variable."""
     calls: tuple[tuple[str, tuple[Any, ...], Any], ...] = ()
-    """(tool, arguments, result) for each recorded call with plain values."""
+    """(tool, arguments, result) for each recorded call whose values have an encoding."""
     error: str = ""
 
 
@@ -74,7 +77,7 @@ class Box:
         try:
             yield sandbox
         except DaytonaError as error:
-            raise NoSandbox(f"the sandbox was lost: {error}") from error
+            raise Lost(f"the sandbox was lost: {error}") from error
         finally:
             sandbox.delete()
 
@@ -96,7 +99,10 @@ class Box:
 
 
 def _run_batch(sandbox: Sandbox, batch: Sequence[Job]) -> list[Ran]:
-    driver = resources.files("sea").joinpath("driver.py").read_bytes()
+    package = resources.files("sea")
+    parts = [
+        FileUpload(package.joinpath(name).read_bytes(), f"sea/{name}") for name in ("codec.py", "driver.py")
+    ]
     lines = [
         {
             "code": job.code,
@@ -107,16 +113,16 @@ def _run_batch(sandbox: Sandbox, batch: Sequence[Job]) -> list[Ran]:
         }
         for job in batch
     ]
-    sandbox.fs.upload_file(driver, "driver.py")
-    sandbox.fs.upload_file("\n".join(map(json.dumps, lines)).encode(), "jobs.jsonl")
+    jobs = FileUpload("\n".join(map(json.dumps, lines)).encode(), "jobs.jsonl")
+    sandbox.fs.upload_files([FileUpload(b"", "sea/__init__.py"), *parts, jobs])
     ended = sandbox.process.exec(
-        "python3 driver.py jobs.jsonl results.jsonl", timeout=int(_PROGRAM_S * len(batch) + 30)
+        "python3 -m sea.driver jobs.jsonl results.jsonl", timeout=int(_PROGRAM_S * len(batch) + 30)
     )
     if ended.exit_code != 0:
-        raise NoSandbox(f"the driver ended with {ended.exit_code}: {ended.result[-300:]}")
+        raise Lost(f"the driver ended with {ended.exit_code}: {ended.result[-300:]}")
     found = sandbox.fs.download_file("results.jsonl").decode("utf-8", "replace").splitlines()
     if len(found) != len(batch):
-        raise NoSandbox(f"{len(batch)} programs were sent, {len(found)} results came back")
+        raise Lost(f"{len(batch)} programs were sent, {len(found)} results came back")
     return [_read(line) for line in found]
 
 
@@ -124,7 +130,7 @@ def _read(line: str) -> Ran:
     """One result line; anything that does not fit is a failed run."""
     try:
         data = json.loads(line)
-        calls = tuple((str(n), tuple(literal(a) for a in args), literal(r)) for n, args, r in data["calls"])
+        calls = tuple(_call(*call) for call in data["calls"])
         answer = data["answer"]
         return Ran(
             bool(data["ok"]),
@@ -137,10 +143,13 @@ def _read(line: str) -> Ran:
         return Ran(False, error=f"the result does not fit: {error}")
 
 
-def literal(text: str) -> Any:
-    """A plain Python value from its repr.
+def _call(name: Any, arguments: Any, result: Any) -> tuple[str, tuple[Any, ...], Any]:
+    """One recorded call.
 
     Raises:
-        ValueError, SyntaxError: It is none.
+        ValueError: It is none.
     """
-    return ast.literal_eval(text)
+    given = codec.decode(arguments)
+    if type(name) is not str or type(given) is not list:
+        raise ValueError("a recorded call was expected")
+    return name, tuple(given), codec.decode(result)

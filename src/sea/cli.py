@@ -7,6 +7,7 @@ import click
 
 from sea.box import Box, NoSandbox
 from sea.evolve import evolve as run_evolve
+from sea.gates.command import verify_command
 from sea.ingest import BadInput
 from sea.library import Library, NoLibrary
 
@@ -95,3 +96,6 @@ def test_tools(library: Path, names: tuple[str, ...]) -> None:
             f"{'passed' if report.success else 'FAILED'}  {name}: {report.reason or f'{len(report.tests)} tests'}"
         )
     sys.exit(1 if failed else 0)
+
+
+main.add_command(verify_command)

@@ -1,6 +1,6 @@
 """Runs inside a sandbox: each program of a batch in a forked child, a JSON line of result each. Standard library only.
 
-Usage: python3 driver.py JOBS.jsonl RESULTS.jsonl
+Usage: python3 -m sea.driver JOBS.jsonl RESULTS.jsonl
 """
 
 import io
@@ -12,32 +12,33 @@ import sys
 import time
 from typing import Any
 
-PLAIN = (int, float, str, bool, type(None))
+from sea.codec import NotPlain, encode
+
 MAX_TEXT = 200_000
 MAX_CALLS = 50
+MAX_CALL = 20_000
+"""Characters of one recorded call."""
 
 
-def plain(value: Any, depth: int = 0) -> bool:
-    """Whether a value is made of plain types, exactly."""
-    if type(value) in PLAIN:
-        return not (isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))))
-    if depth > 6 or len(repr(value)) > 10_000:
-        return False
-    if type(value) in (list, tuple):
-        return all(plain(item, depth + 1) for item in value)
-    if type(value) is dict:
-        return all(plain(key, depth + 1) and plain(item, depth + 1) for key, item in value.items())
-    return False
+def encoded(value: Any) -> list[Any] | None:
+    """The encoding of a value, alone in a list; None when it has none, a long one, or one that cannot be undone."""
+    try:
+        data = encode(value)
+    except NotPlain:
+        return None
+    text = json.dumps(data)
+    return [data] if len(text) <= MAX_CALL and '{"foreign": ' not in text else None
 
 
 def recorder(name: str, tool: Any, calls: list[Any]) -> Any:
     """A tool that also notes what it was called with and what it gave."""
 
     def recorded(*arguments: Any) -> Any:
-        given = [repr(value) for value in arguments] if all(plain(value) for value in arguments) else None
+        given = encoded(list(arguments)) if len(calls) < MAX_CALLS else None
         result = tool(*arguments)
-        if given is not None and plain(result) and len(calls) < MAX_CALLS:
-            calls.append([name, given, repr(result)])
+        found = encoded(result) if given is not None else None
+        if given is not None and found is not None:
+            calls.append([name, given[0], found[0]])
         return result
 
     return recorded

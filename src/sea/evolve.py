@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sea import generate, patterns, rewrite, specify, verify
-from sea.box import Box, Job, NoSandbox, Ran
+from sea import generate, patterns, rewrite, score, select, specify, verify
+from sea.box import Box, NoSandbox, Ran
 from sea.ingest import read_traces
 from sea.library import Library
 from sea.patterns import Pattern, Source
@@ -78,7 +78,7 @@ def evolve(
     funnel.programs = len(train) + len(held_out)
     funnel.patterns = patterns.mine(train, min_support)
     say(f"found {len(funnel.patterns)} patterns in {min_support} or more tasks, among {len(train)} programs")
-    funnel.chosen = patterns.choose(funnel.patterns, [*train, *held_out])
+    funnel.chosen = select.choose(funnel.patterns, [*train, *held_out])
     say(f"{len(funnel.chosen)} of them would save more tokens than they cost")
     prepare(funnel, train, held_out, box or Box(), say)
     test(funnel, box or Box(), say)
@@ -87,37 +87,70 @@ def evolve(
     return funnel
 
 
-def dependencies_of(programs: Sequence[Source]) -> list[str]:
-    """Packages outside the standard library that the programs import and that are allowed."""
-    imported = {name for program in programs for name in program.program.fixed}
-    texts = {line for program in programs for line in program.trace.steps[program.step].prelude}
-    code = "\n".join([*texts, *(program.trace.steps[program.step].code for program in programs)])
-    return [name for name in ("numpy", "sympy") if name in code or name in imported]
-
-
 def prepare(funnel: Funnel, train: list[Source], held_out: list[Source], box: Box, say: Say) -> None:
-    """Replay programs that call the drafts, observe the calls, and specify."""
+    """Replay programs that call the drafts, observe the calls, and specify.
+
+    Every program is written with all drafts at once, as it will be with the library. Where one then gives something
+    else, it is written with each of its drafts alone to see whose fault that is; if that does not tell, it is theirs.
+    """
     taken: set[str] = set()
-    drafts = [specify.draft(pattern, taken) for pattern in funnel.chosen]
-    jobs: list[Job] = []
-    owners: list[tuple[int, bool, Source]] = []
-    for number, drafted in enumerate(drafts):
-        code = generate.draft_code(drafted)
-        for is_train, sources in ((True, train), (False, held_out)):
-            for source in _where(drafted.pattern, sources):
-                tool = {drafted.pattern.id: (drafted.name, drafted.pattern)}
-                rewritten = rewrite.rewrite(source, tool)
-                if rewritten is not None:
-                    jobs.append(job_of(source, rewritten.text, code, (drafted.name,)))
-                    owners.append((number, is_train, source))
-    needed = dependencies_of([source for _, _, source in owners])
+    drafts = {pattern.id: specify.draft(pattern, taken) for pattern in funnel.chosen}
+    index = rewrite.Index({key: (drafted.name, drafted.pattern) for key, drafted in drafts.items()})
+    programs = _programs(funnel.chosen, train, held_out)
+    runs = _replay(programs, index, drafts, box, say)
+    suspects = [(source, made.tools) for source, made, ran in runs if not score.reproduces(source, ran)[0]]
+    blamed = _blame([(source, tools) for source, tools in suspects if len(tools) > 1], drafts, box, say)
+    by_tool: dict[str, list[tuple[bool, Source, Ran, bool]]] = defaultdict(list)
+    is_train = {id(source) for source in train}
+    for source, made, ran in runs:
+        for name in made.tools:
+            guilty = name in blamed.get(id(source), made.tools)
+            by_tool[name].append((id(source) in is_train, source, ran, guilty))
+    for drafted in drafts.values():
+        _specify(funnel, drafted, by_tool[drafted.name])
+
+
+def _programs(chosen: list[Pattern], train: list[Source], held_out: list[Source]) -> list[Source]:
+    """Programs with a recorded result that show each pattern at work, up to a number for each side and one a task."""
+    found: dict[int, Source] = {}
+    for pattern in chosen:
+        for side in (train, held_out):
+            for source in _where(pattern, side):
+                found[id(source)] = source
+    return list(found.values())
+
+
+def _replay(
+    programs: list[Source], index: rewrite.Index, drafts: dict[str, specify.Draft], box: Box, say: Say
+) -> list[tuple[Source, rewrite.Rewritten, Ran]]:
+    made = [(source, rewritten) for source in programs if (rewritten := rewrite.rewrite(source, index))]
+    code = {drafted.name: generate.draft_code(drafted) for drafted in drafts.values()}
+    jobs = [
+        score.job_of(
+            source, rewritten.text, "\n".join(code[name] for name in rewritten.tools), rewritten.tools
+        )
+        for source, rewritten in made
+    ]
     say(f"replaying {len(jobs)} programs that call {len(drafts)} drafts, in sandboxes")
+    needed = score.dependencies_of([source for source, _ in made])
     ran = box.run_all(jobs, needed, lambda done: say(f"  {done}/{len(jobs)} programs"))
-    by_draft: dict[int, list[tuple[bool, Source, Ran]]] = defaultdict(list)
-    for (number, is_train, source), result in zip(owners, ran, strict=True):
-        by_draft[number].append((is_train, source, result))
-    for number, drafted in enumerate(drafts):
-        _specify(funnel, drafted, by_draft[number])
+    return [(source, rewritten, result) for (source, rewritten), result in zip(made, ran, strict=True)]
+
+
+def _blame(
+    suspects: list[tuple[Source, tuple[str, ...]]], drafts: dict[str, specify.Draft], box: Box, say: Say
+) -> dict[int, set[str]]:
+    """For programs that went wrong with several drafts: those that are wrong alone too."""
+    found: dict[int, set[str]] = {}
+    if not suspects:
+        return found
+    for key, drafted in drafts.items():
+        concerned = [source for source, names in suspects if drafted.name in names]
+        alone = rewrite.Index({key: (drafted.name, drafted.pattern)})
+        for source, _, ran in _replay(concerned, alone, {key: drafted}, box, say) if concerned else ():
+            if not score.reproduces(source, ran)[0]:
+                found.setdefault(id(source), set()).add(drafted.name)
+    return found
 
 
 def _where(pattern: Pattern, sources: list[Source]) -> list[Source]:
@@ -132,31 +165,19 @@ def _where(pattern: Pattern, sources: list[Source]) -> list[Source]:
     return list(found.values())[:_RUNS_PER_TOOL]
 
 
-def job_of(source: Source, text: str, tools: str, record: tuple[str, ...] = ()) -> Job:
-    """A program with its runtime's imports, ready to run with tools in scope."""
-    step = source.trace.steps[source.step]
-    return Job("\n".join([*step.prelude, text]), step.result_name, tools, record)
-
-
-def reproduces(source: Source, ran: Ran) -> tuple[bool, str]:
-    """Whether a run gave what the trace recorded, and if not, how it differs."""
-    step = source.trace.steps[source.step]
-    if not ran.ok:
-        return False, ran.error
-    if step.result_name is not None:
-        return ran.answer == step.answer, f"gave {ran.answer!r:.80}, recorded is {step.answer!r:.80}"
-    found = ran.output.rstrip()
-    return found == step.output, f"printed {found!r:.80}, recorded is {step.output!r:.80}"
-
-
-def _specify(funnel: Funnel, drafted: specify.Draft, runs: list[tuple[bool, Source, Ran]]) -> None:
+def _specify(funnel: Funnel, drafted: specify.Draft, runs: list[tuple[bool, Source, Ran, bool]]) -> None:
     sides: dict[bool, list[tuple[str, bool, str]]] = {True: [], False: []}
     examples: list[specify.Example] = []
-    for is_train, source, ran in runs:
-        good, why = reproduces(source, ran)
-        sides[is_train].append((source.task, good, "" if good else why))
+    for is_train, source, ran, guilty in runs:
+        good, why = score.reproduces(source, ran)
+        if good or guilty:
+            sides[is_train].append((source.task, good, "" if good else why))
         if good and is_train and len(examples) < _MAX_OBSERVED:
-            examples += [specify.Example(given, result, source.trace.id) for _, given, result in ran.calls]
+            examples += [
+                specify.Example(given, result, source.trace.id)
+                for name, given, result in ran.calls
+                if name == drafted.name
+            ]
     try:
         spec = specify.specify(drafted, examples)
     except ValueError as error:

@@ -14,6 +14,7 @@ from typing import Any
 
 from sea.generate import test_code, tool_code
 from sea.patterns import Pattern
+from sea.stored import stored
 from sea.verify import Candidate
 
 _MARK = "tidepool sea 1"
@@ -141,6 +142,7 @@ def _write_tool(folder: Path, candidate: Candidate, pattern: Pattern) -> None:
         "tasks": sorted({occurrence.source.task for occurrence in pattern.occurrences}),
         "trace_ids": traces,
         "tokens_saved": pattern.saving,
+        "pattern": stored(pattern),
         "held_out_tasks": sorted({task for task, _, _ in candidate.held_out}),
         "gates": [verdict.as_dict() for verdict in candidate.verdicts],
     }

@@ -7,11 +7,11 @@ gone. Where that could change what a program does, the program stays as it is.
 
 import ast
 import builtins
-import copy
 import io
 import tokenize
 from collections import Counter
 from functools import lru_cache
+from typing import Any
 
 BUILTINS = frozenset(dir(builtins))
 _FREE = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER}
@@ -19,7 +19,7 @@ _CHARACTERS_PER_TOKEN = 4
 _LOOKING = frozenset({"len", "sum", "max", "min", "round", "abs", "int", "float", "str"})
 _CONSUMING = frozenset({"sum", "max", "min"})
 """With one argument they use up what they are given, if it is an iterator."""
-_BY_NAME = frozenset({"eval", "exec", "locals", "globals", "vars", "dir", "__doc__"})
+BY_NAME = frozenset({"eval", "exec", "locals", "globals", "vars", "dir", "__doc__"})
 """Programs that use these can tell names and docstrings apart."""
 
 
@@ -88,37 +88,58 @@ def _is_plain(node: ast.AST) -> bool:
     return is_literal(node) or (isinstance(node, ast.Constant) and node.value is not ...)
 
 
-def straighten(tree: ast.Module, keep: frozenset[str]) -> ast.Module:
-    """The tree with values put where they are read; names in `keep` are results and stay."""
-    tree = copy.deepcopy(tree)
+def clone(node: Any) -> Any:
+    """A copy of a tree with everything noted on its nodes; the members of literals are shared: nothing changes them."""
+    if isinstance(node, list):
+        return [clone(item) for item in node]
+    if not isinstance(node, ast.AST):
+        return node
+    made = node.__class__.__new__(node.__class__)
+    fields = node.__dict__
+    if isinstance(node, _CONTAINERS) and is_literal(node):
+        made.__dict__.update(fields)
+        return made
+    noted = made.__dict__
+    for name, value in fields.items():
+        noted[name] = clone(value) if isinstance(value, list | ast.AST) else value
+    return made
+
+
+_CONTAINERS = (ast.List, ast.Tuple, ast.Set, ast.Dict)
+
+
+def straighten(tree: ast.Module, keep: frozenset[str], drop: bool = True) -> ast.Module:
+    """The tree with values put where they are read; names in `keep` are results and stay.
+
+    `drop` leaves out literals that are never read.
+    """
+    tree = clone(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Global | ast.Nonlocal) or (
-            isinstance(node, ast.Name) and node.id in _BY_NAME
-        ):
+        if isinstance(node, ast.Global | ast.Nonlocal) or (isinstance(node, ast.Name) and node.id in BY_NAME):
             return tree
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
-            node.body = _straight(node.body, frozenset()) or node.body
-    tree.body = _straight(tree.body, keep)
+            node.body = _straight(node.body, frozenset(), drop) or node.body
+    tree.body = _straight(tree.body, keep, drop)
     return ast.fix_missing_locations(tree)
 
 
-def _straight(body: list[ast.stmt], keep: frozenset[str]) -> list[ast.stmt]:
+def _straight(body: list[ast.stmt], keep: frozenset[str], drop: bool) -> list[ast.stmt]:
     """One scope's statements in normal form."""
     while True:
-        found, unread = _pass(copy.deepcopy(body), keep)
+        found, unread = _pass(clone(body), keep, drop)
         if not unread:
             return found
         # Read before it was assigned: the program fails there, and must go on failing.
         keep |= unread
 
 
-def _pass(body: list[ast.stmt], keep: frozenset[str]) -> tuple[list[ast.stmt], frozenset[str]]:
+def _pass(body: list[ast.stmt], keep: frozenset[str], drop: bool) -> tuple[list[ast.stmt], frozenset[str]]:
     nodes = [node for stmt in body for node in ast.walk(stmt)]
     loads = Counter(
         node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     )
-    stores = Counter(name for node in nodes for name in _bound(node))
+    stores = Counter(name for node in nodes for name in bound(node))
     inner = _loaded_in_inner_places(body)
     assigned: set[str] = set()
     pending: dict[str, ast.expr] = {}
@@ -132,12 +153,12 @@ def _pass(body: list[ast.stmt], keep: frozenset[str]) -> tuple[list[ast.stmt], f
         name, value = _single_assignment(stmt)
         simple = name not in keep and stores[name] == 1
         fixed = {known for known in assigned if stores[known] == 1}
-        assigned |= {found for node in ast.walk(stmt) for found in _bound(node)}
+        assigned |= {found for node in ast.walk(stmt) for found in bound(node)}
         if value is None or not simple:
             done.append(stmt)
         elif loads[name] == 1 and name not in inner and (is_literal(value) or _is_pure(value, stores, fixed)):
             pending[name] = value
-        elif loads[name] or not is_literal(value):
+        elif loads[name] or not (drop and is_literal(value)):
             done.append(stmt)
     unread = {
         node.id for stmt in done for node in ast.walk(stmt) if isinstance(node, ast.Name)
@@ -146,7 +167,7 @@ def _pass(body: list[ast.stmt], keep: frozenset[str]) -> tuple[list[ast.stmt], f
     return done, frozenset(unread)
 
 
-def _bound(node: ast.AST) -> list[str]:
+def bound(node: ast.AST) -> list[str]:
     """Names that a node itself gives a value or takes it from."""
     if isinstance(node, ast.Name):
         return [] if isinstance(node.ctx, ast.Load) else [node.id]
@@ -213,7 +234,10 @@ def _is_pure(value: ast.expr, stores: Counter[str], fixed: set[str]) -> bool:
     """Arithmetic on names that never change from here on, and calls that only look: may be computed later."""
     for node in ast.walk(value):
         if isinstance(node, ast.Call):
-            if not isinstance(node.func, ast.Name) or node.keywords or _acts(node, stores):
+            if node.keywords or _acts(node, stores):
+                return False
+        elif isinstance(node, ast.Attribute):
+            if not (isinstance(node.value, ast.Name) and node.value.id == "math"):
                 return False
         elif isinstance(node, ast.Name):
             if stores[node.id] and node.id not in fixed:

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sea.normalise import BUILTINS, cost, is_literal
+from sea.tokens import NAMING, below, nested, own
 
 MAX_WINDOW = 8
 MIN_COST = 5
 MAX_INPUTS = 6
-_NAMING = 4
-"""Tokens that naming a value costs: the name, the equals sign, the end of the line, the name where it is read."""
+MAX_OUTPUTS = 3
 _NEVER = (
     ast.Return, ast.Yield, ast.YieldFrom, ast.Await, ast.Global, ast.Nonlocal, ast.Import, ast.ImportFrom,
     ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Delete, ast.Try, ast.With, ast.Match, ast.NamedExpr,
@@ -65,6 +65,17 @@ class Program:
     """Format specs: trees of the form of an expression that are none."""
     uses: dict[str, list[tuple[int, bool]]] = field(default_factory=dict)
     """Name to (position, whether it is read)."""
+    least: int = MIN_COST
+    """Regions of fewer tokens are none."""
+    sizes: dict[int, int] = field(default_factory=dict)
+
+    def tokens(self, node: ast.AST) -> int:
+        """Tokens of a node and all that is below it, counted once."""
+        found = self.sizes.get(id(node))
+        if found is None:
+            found = own(node) + sum(self.tokens(child) for child in (*below(node), *nested(node)))
+            self.sizes[id(node)] = found
+        return found
 
 
 def survey(tree: ast.Module, keep: frozenset[str], preset: frozenset[str] = frozenset()) -> Program:
@@ -141,22 +152,23 @@ def _window(program: Program, stmts: list[ast.stmt]) -> Iterator[Region]:
     inputs = tuple(
         name for name, kinds in inside.items() if name not in program.fixed and kinds[0] != "store"
     )
-    if not 1 <= len(outputs) <= 2 or len(inputs) > MAX_INPUTS or _is_glue(stmts):
+    if not 1 <= len(outputs) <= MAX_OUTPUTS or len(inputs) > MAX_INPUTS or _is_glue(stmts):
         return
+    if len(stmts) == 1 and isinstance(stmts[0], ast.Assign) and isinstance(stmts[0].targets[0], ast.Name):
+        return  # its value is a region of its own
     if any(name not in inputs and name not in _always_stored(stmts) for name in outputs):
         return  # assigned on some paths only: as a function it would fail on the others
-    size = _written_size(stmts)
-    if size >= MIN_COST:
+    size = _written_size(program, stmts)
+    if size >= program.least:
         key, holes, names = canon(stmts, program.fixed)
         roles = ",".join(str(names.index(name)) for name in (*inputs, "|", *outputs) if name != "|")
         key = f"w{len(outputs)}:{roles}:{key}"
         yield Region("window", tuple(stmts), _digest(key), holes, names, inputs, outputs, size, (first, last))
 
 
-def _written_size(nodes: list[ast.stmt] | list[ast.expr]) -> int:
+def _written_size(program: Program, nodes: list[ast.stmt] | list[ast.expr]) -> int:
     named = sum(hasattr(inner, "meaning") for node in nodes for inner in ast.walk(node))
-    whole_lines = isinstance(nodes[0], ast.stmt)
-    return cost("\n".join(map(ast.unparse, nodes))) - (not whole_lines) + _NAMING * named
+    return sum(program.tokens(node) for node in nodes) + NAMING * named
 
 
 def _always_stored(stmts: list[ast.stmt]) -> set[str]:
@@ -250,11 +262,21 @@ def _expression(program: Program, node: ast.expr) -> Iterator[Region]:
     )
     if any(name in program.helpers for name in inside) or len(inputs) > MAX_INPUTS:
         return
-    size = _written_size([node])
-    if size >= MIN_COST:
+    size = _written_size(program, [node])
+    if size >= program.least:
         key, holes, names = canon([node], program.fixed)
         span = (program.order[id(node)], program.last[id(node)])
         yield Region("expression", (node,), _digest("e:" + key), holes, names, inputs, (), size, span)
+
+
+def cut_region(
+    program: Program, node: ast.expr, holes: tuple[ast.expr, ...], symbols: tuple[str, ...]
+) -> Region:
+    """The region of a cut: the top of an expression, with holes where the rest of it stands."""
+    span = (program.order[id(node)], program.last[id(node)])
+    return Region(
+        "cut", (node,), _digest("c:" + " ".join(symbols)), holes, (), (), (), program.tokens(node), span
+    )
 
 
 def _function(program: Program, node: ast.FunctionDef) -> Iterator[Region]:

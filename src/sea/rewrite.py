@@ -2,10 +2,20 @@
 
 import ast
 import copy
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sea import cuts
+from sea.forms import without_unused_imports
+from sea.normalise import cost, is_literal, straighten
 from sea.patterns import Pattern, Source, fits
-from sea.regions import Region, regions
+from sea.regions import Program, Region, cut_region, regions
+from sea.tile import Sites, Tiling, Use
+from sea.tokens import nested
+
+Named = dict[str, tuple[str, Pattern]]
+"""Pattern's id to the tool's name and the pattern."""
 
 
 @dataclass(frozen=True)
@@ -17,84 +27,170 @@ class Rewritten:
     """Names of the tools it calls, sorted."""
 
 
-def rewrite(source: Source, tools: dict[str, tuple[str, Pattern]]) -> Rewritten | None:
-    """The program with every place that a tool covers and shortens replaced; None when there is none.
+class Index:
+    """Patterns, ready to be looked for."""
 
-    `tools` maps a pattern's id to the tool's name and the pattern. Places with the largest saving go first.
-    """
-    found: list[tuple[int, Region, str]] = []
-    for region in regions(source.program):
-        named = tools.get(region.key)
-        if named is not None and fits(named[1], region) and not _is_taken(source, named[0], region):
-            saving = region.size - named[1].call_cost(region)
-            if saving > 0:
-                found.append((saving, region, named[0]))
-    found.sort(key=lambda item: (-item[0], item[1].span))
-    taken: list[tuple[Region, str]] = []
-    for _, region, name in found:
-        if not any(a.span[0] <= region.span[1] and region.span[0] <= a.span[1] for a, _ in taken):
-            taken.append((region, name))
-    if not taken:
-        return None
-    tree = _Replace(taken, {name: pattern for name, pattern in tools.values()}).module(source.program.tree)
+    def __init__(self, tools: Named) -> None:
+        self._by_key = tools
+        self._cuts: dict[str, list[tuple[str, Pattern]]] = defaultdict(list)
+        self._kinds = {pattern.kind for _, pattern in tools.values()}
+        for name, pattern in tools.values():
+            if pattern.kind == "cut":
+                self._cuts[pattern.symbols[0]].append((name, pattern))
+
+    def sites(self, program: Program, strict: bool) -> Sites:
+        """Every place in one form of a program where one of the tools fits."""
+        found = Sites(program, strict)
+        for region in regions(program) if self._kinds - {"cut"} else ():
+            named = self._by_key.get(region.key)
+            if (
+                named is not None
+                and fits(named[1], region.holes)
+                and self._is_free(program, named[0], region)
+            ):
+                found.add(use_of(*named, region))
+        for node in cuts.expressions(ast.walk(program.tree)) if self._cuts else ():
+            if id(node) in program.specs:
+                continue
+            top = cuts.label(node, program.fixed)
+            for name, pattern in self._cuts.get(top[0], ()) if top else ():
+                holes = cuts.match(pattern.symbols, node, program.fixed)
+                if holes is not None and fits(pattern, holes):
+                    region = cut_region(program, node, holes, pattern.symbols)
+                    if self._is_free(program, name, region):
+                        found.add(use_of(name, pattern, region))
+        return found
+
+    @staticmethod
+    def _is_free(program: Program, name: str, region: Region) -> bool:
+        """Whether the program has the tool's name for nothing else; a helper of that name goes with its calls."""
+        if region.kind == "function" and getattr(region.nodes[0], "name", "") == name:
+            return True
+        return name not in program.uses and name not in program.helpers and name not in program.fixed
+
+
+def use_of(name: str, pattern: Pattern, region: Region) -> Use:
+    """A tool at a place."""
+    given: list[ast.expr] = [ast.Name(word, ast.Load()) for word in region.inputs]
+    return Use(name, region, (*given, *pattern.arguments(region.holes)) if region.kind != "function" else ())
+
+
+def rewrite(source: Source, tools: Named | Index) -> Rewritten | None:
+    """The shortest program that calls tools where they fit; None when none is shorter than the original."""
+    index = tools if isinstance(tools, Index) else Index(tools)
+    best: Rewritten | None = None
+    least = source.size
+    for program, strict in ((source.whole, True), (source.program, False)):
+        tiling = Tiling(index.sites(program, strict), None)
+        if tiling.program() >= least + 6:  # parentheses are not counted there
+            continue
+        found = _written(program, strict, tiling)
+        if found is not None and found.tools and cost(found.text) < least:
+            best, least = found, cost(found.text)
+    return best
+
+
+def _written(program: Program, strict: bool, tiling: Tiling) -> Rewritten | None:
+    writer = _Writer(program, strict, tiling)
+    tree = ast.Module(writer.block(program.tree.body), [])
+    ast.fix_missing_locations(tree)
+    if strict:
+        tree = straighten(tree, program.keep)
+        tree.body = without_unused_imports(tree.body)
     try:
         text = ast.unparse(tree)
     except ValueError:
         return None  # a call inside an f-string whose quotes this Python cannot nest
-    return Rewritten(text, tuple(sorted({name for _, name in taken})))
+    return Rewritten(text, tuple(sorted(writer.used)))
 
 
-def _is_taken(source: Source, name: str, region: Region) -> bool:
-    """Whether the program has the tool's name for something else; a helper of that name goes with its calls."""
-    if region.kind == "function" and getattr(region.nodes[0], "name", "") == name:
-        return False
-    program = source.program
-    return name in program.uses or name in program.helpers or name in program.fixed
+class _Writer:
+    """Copies a tree with calls in it; values that no call takes get their names back."""
 
+    def __init__(self, program: Program, strict: bool, tiling: Tiling) -> None:
+        self._program = program
+        self._strict = strict
+        self._tiling = tiling
+        self._renamed = {
+            stmt.name: use.tool
+            for stmt in program.tree.body
+            if isinstance(stmt, ast.FunctionDef) and (use := tiling.chosen.get(id(stmt)))
+        }
+        self.used: set[str] = set()
 
-class _Replace:
-    """Copies a tree, leaving out what calls stand for."""
+    def block(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        """A block of statements."""
+        made: list[ast.stmt] = []
+        skip: set[int] = set()
+        for stmt in body:
+            if id(stmt) in skip:
+                continue
+            use = self._tiling.chosen.get(id(stmt))
+            if use is None:
+                made += self._stmt(stmt)
+            elif use.region.kind == "function":
+                self.used.add(use.tool)
+            else:
+                skip |= {id(node) for node in use.region.nodes}
+                made += self._window(use)
+        return made
 
-    def __init__(self, taken: list[tuple[Region, str]], patterns: dict[str, Pattern]) -> None:
-        self._new: dict[int, ast.AST | None] = {}
-        self._renamed: dict[str, str] = {}
-        for region, name in taken:
-            for node in region.nodes[1:]:
-                self._new[id(node)] = None
-            self._new[id(region.nodes[0])] = self._call(region, name, patterns[name])
-
-    def _call(self, region: Region, name: str, pattern: Pattern) -> ast.AST | None:
-        if region.kind == "function":
-            self._renamed[getattr(region.nodes[0], "name", "")] = name
-            return None
-        arguments: list[ast.expr] = [ast.Name(given, ast.Load()) for given in region.inputs]
-        arguments += [copy.deepcopy(region.holes[index]) for index in pattern.varying]
-        call = ast.Call(ast.Name(name, ast.Load()), arguments, [])
-        if region.kind == "expression":
-            return call
-        targets: list[ast.expr] = [ast.Name(output, ast.Store()) for output in region.outputs]
+    def _window(self, use: Use) -> list[ast.stmt]:
+        before: list[ast.stmt] = []
+        targets: list[ast.expr] = [ast.Name(output, ast.Store()) for output in use.region.outputs]
         target = targets[0] if len(targets) == 1 else ast.Tuple(targets, ast.Store())
-        return ast.Assign([target], call, lineno=0)
+        call = self._call(use, before)
+        return [*before, ast.Assign([target], call, lineno=0)]
 
-    def module(self, tree: ast.Module) -> ast.Module:
-        """The new program."""
-        copied = self._copy(tree)
-        assert isinstance(copied, ast.Module)
-        return ast.fix_missing_locations(copied)
+    def _stmt(self, stmt: ast.stmt) -> list[ast.stmt]:
+        before: list[ast.stmt] = []
+        inner = {id(child) for child in nested(stmt)}
+        made = self._copied(stmt, before, inner)
+        assert isinstance(made, ast.stmt)
+        return [*before, made]
 
-    def _copy(self, node: ast.AST) -> ast.AST:
-        if id(node) in self._new:
-            found = self._new[id(node)]
-            assert found is not None
-            return found
+    def _copied(self, node: ast.AST, before: list[ast.stmt], inner: set[int]) -> ast.AST:
         fields: dict[str, object] = {}
         for label, value in ast.iter_fields(node):
-            if isinstance(value, list):
-                kept = [item for item in value if not (id(item) in self._new and self._new[id(item)] is None)]
-                fields[label] = [self._copy(item) if isinstance(item, ast.AST) else item for item in kept]
+            if isinstance(value, list) and value and id(value[0]) in inner:
+                fields[label] = self.block(value)
+            elif isinstance(value, list):
+                fields[label] = [self._field(item, before, inner) for item in value]
             else:
-                fields[label] = self._copy(value) if isinstance(value, ast.AST) else value
-        duplicate = type(node)(**fields)
-        if isinstance(duplicate, ast.Name) and duplicate.id in self._renamed:
-            duplicate.id = self._renamed[duplicate.id]
-        return duplicate
+                fields[label] = self._field(value, before, inner)
+        made = type(node)(**fields)
+        if isinstance(made, ast.Name) and made.id in self._renamed:
+            made.id = self._renamed[made.id]
+        return ast.copy_location(made, node)
+
+    def _field(self, value: object, before: list[ast.stmt], inner: set[int]) -> object:
+        if id(value) in self._program.specs:
+            return copy.deepcopy(value)
+        if isinstance(value, ast.expr):
+            return self._expr(value, False, before)
+        return self._copied(value, before, inner) if isinstance(value, ast.AST) else value
+
+    def _expr(self, node: ast.expr, argument: bool, before: list[ast.stmt]) -> ast.expr:
+        use = self._tiling.calls.get((id(node), argument))
+        made = self._call(use, before) if use is not None else self._copied(node, before, set())
+        assert isinstance(made, ast.expr)
+        name = getattr(node, "meaning", None)
+        if (
+            name is None
+            or self._strict
+            or (argument and (use or isinstance(node, ast.Name) or is_literal(node)))
+        ):
+            return made
+        before.append(ast.Assign([ast.Name(name, ast.Store())], made, lineno=0))
+        return ast.Name(name, ast.Load())
+
+    def _call(self, use: Use, before: list[ast.stmt]) -> ast.Call:
+        self.used.add(use.tool)
+        arguments = [self._expr(given, True, before) for given in use.arguments]
+        return ast.Call(ast.Name(use.tool, ast.Load()), arguments, [])
+
+
+def sites_of(source: Source, index: Index) -> Iterable[Sites]:
+    """The places in both forms of a program."""
+    yield index.sites(source.whole, True)
+    yield index.sites(source.program, False)

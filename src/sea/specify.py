@@ -9,7 +9,7 @@ import builtins
 import copy
 import keyword
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sea.patterns import Occurrence, Pattern
@@ -38,6 +38,8 @@ class Parameter:
     name: str
     type: str
     description: str
+    default: str | None = None
+    """As text; None when it must be given."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,12 @@ class Specification:
     examples: tuple[Example, ...]
     pattern_id: str
     support: int
+    spread: bool = False
+    """Whether the last parameter takes any number of arguments; examples hold them as one tuple."""
+
+    def given(self, example: Example) -> tuple[Any, ...]:
+        """Arguments as a call is given them."""
+        return (*example.arguments[:-1], *example.arguments[-1]) if self.spread else example.arguments
 
     def as_dict(self) -> dict[str, Any]:
         """The published shape of a specification."""
@@ -77,8 +85,9 @@ class Specification:
                     "name": parameter.name,
                     "type": parameter.type,
                     "description": parameter.description,
-                    "required": True,
+                    "required": parameter.default is None,
                     "constraints": "",
+                    **({} if parameter.default is None else {"default": parameter.default}),
                 }
                 for parameter in self.parameters
             ],
@@ -119,6 +128,13 @@ class Draft:
     parameters: tuple[str, ...]
     body: tuple[ast.stmt, ...]
     imports: tuple[str, ...]
+    defaults: tuple[str, ...] = ()
+    """Values of the last parameters when they are not given, as text."""
+
+    @property
+    def spread(self) -> bool:
+        """Whether the last parameter takes any number of arguments."""
+        return self.pattern.spread
 
 
 def draft(pattern: Pattern, taken: set[str]) -> Draft:
@@ -127,16 +143,43 @@ def draft(pattern: Pattern, taken: set[str]) -> Draft:
     inputs = [example.names.index(name) for name in example.inputs]
     used: set[str] = set()
     words = {index: _best([place.region.names[index] for place in seen], used, "value") for index in inputs}
-    holes = {index: _hole_name(index, seen, used) for index in pattern.varying}
+    holes = {index: _hole_name(index, seen, used) for index in sorted(pattern.varying)}
     for index in range(len(example.names)):
         if index not in words and not (example.kind == "function" and index == 0):
             words[index] = _best([place.region.names[index] for place in seen], used, "step")
     renamed = {example.names[index]: word for index, word in words.items()}
+    if pattern.kind == "cut":  # a name that stands in a hole and elsewhere too
+        for index, name in reversed(holes.items()):
+            hole = example.holes[index]
+            if isinstance(hole, ast.Name):
+                renamed[hole.id] = name
     parameters = (*(words[index] for index in inputs), *(holes[index] for index in pattern.varying))
     names = {id(example.holes[index]): name for index, name in holes.items()}
-    body = [_Rename(renamed, names).visit(_copy(node)) for node in example.nodes]
-    name = _unique(_tool_name(pattern, list(holes.values()) + list(words.values())), taken)
-    return Draft(pattern, name, parameters, _finish(pattern, body, renamed), _imports(pattern, example.nodes))
+    body = _finish(pattern, [_Rename(renamed, names).visit(_copy(node)) for node in example.nodes], renamed)
+    body = _without_copies(body, set(parameters))
+    name = _unique(_tool_name(pattern, body, list(holes.values()) + list(words.values())), taken)
+    defaults = tuple(value for _, value in pattern.defaults)
+    return Draft(pattern, name, parameters, body, _imports(pattern, example.nodes), defaults)
+
+
+def _without_copies(body: tuple[ast.stmt, ...], parameters: set[str]) -> tuple[ast.stmt, ...]:
+    """The body without second names for parameters that are used under that name only and never changed."""
+    nodes = [node for stmt in body for node in ast.walk(stmt) if isinstance(node, ast.Name)]
+    stores = Counter(node.id for node in nodes if not isinstance(node.ctx, ast.Load))
+    loads = Counter(node.id for node in nodes if isinstance(node.ctx, ast.Load))
+    kept: list[ast.stmt] = []
+    renamed: dict[str, str] = {}
+    for stmt in body:
+        target = stmt.targets[0] if isinstance(stmt, ast.Assign) and len(stmt.targets) == 1 else None
+        value = stmt.value if isinstance(stmt, ast.Assign) else None
+        copied = isinstance(target, ast.Name) and isinstance(value, ast.Name) and value.id in parameters
+        if copied and stores[target.id] == 1 and loads[value.id] == 1 and not stores[value.id]:  # type: ignore[union-attr]
+            renamed[target.id] = value.id  # type: ignore[union-attr]
+        else:
+            kept.append(stmt)
+    for node in nodes:
+        node.id = renamed.get(node.id, node.id)
+    return tuple(kept)
 
 
 def _copy(node: ast.AST) -> ast.AST:
@@ -170,7 +213,7 @@ def _finish(pattern: Pattern, body: list[Any], renamed: dict[str, str]) -> tuple
     """The statements of the tool's body, ending in its return."""
     if pattern.kind == "function":
         return tuple(body[0].body)
-    if pattern.kind == "expression":
+    if pattern.kind in ("expression", "cut"):
         return (ast.Return(body[0]),)
     outputs = [ast.Name(renamed[name], ast.Load()) for name in pattern.example.outputs]
     last = body[-1]
@@ -238,19 +281,19 @@ def _unique(name: str, used: set[str]) -> str:
     return name
 
 
-def _tool_name(pattern: Pattern, words: list[str]) -> str:
+def _tool_name(pattern: Pattern, body: tuple[ast.stmt, ...], words: list[str]) -> str:
     if pattern.kind == "function":
         named = Counter(getattr(place.region.nodes[0], "name", "helper") for place in pattern.occurrences)
         return named.most_common(1)[0][0]
     nouns = [word.rstrip("_0123456789") for word in words]
     plain = {"value", "number", "text", "values", "table", "step"}
     noun = next((word for word in nouns if word not in plain), "numbers" if "number" in nouns else nouns[0])
-    return f"{_operation(pattern)}_of_{noun}"
+    return f"{_operation(body)}_of_{noun}"
 
 
-def _operation(pattern: Pattern) -> str:
+def _operation(body: tuple[ast.stmt, ...]) -> str:
     """The word for what is done last: the outermost operation of the last statement, or the first call found."""
-    last = pattern.example.nodes[-1]
+    last = body[-2] if len(body) > 1 and isinstance(getattr(body[-1], "value", None), ast.Name) else body[-1]
     for node in ast.walk(last):
         if isinstance(node, ast.BinOp):
             return _OPERATIONS.get(type(node.op), "combination")
@@ -276,10 +319,16 @@ def specify(drafted: Draft, examples: list[Example]) -> Specification:
     """
     if not examples:
         raise ValueError(f"{drafted.name}: no call was observed")
+    examples = [_filled(drafted, example) for example in examples]
     parameters = []
     for index, name in enumerate(drafted.parameters):
         values = [example.arguments[index] for example in examples]
-        parameters.append(Parameter(name, common_type(values), f"for example {_short(values[0])}"))
+        place = index - len(drafted.parameters) + len(drafted.defaults)
+        default = drafted.defaults[place] if place >= 0 else None
+        shown = f"for example {_short(values[0])}"
+        if drafted.spread and index == len(drafted.parameters) - 1:
+            values = [item for members in values for item in members]
+        parameters.append(Parameter(name, common_type(values), shown, default))
     results = [example.result for example in examples]
     description = f"Return the {drafted.name.replace('_', ' ')}."
     return Specification(
@@ -292,7 +341,20 @@ def specify(drafted: Draft, examples: list[Example]) -> Specification:
         examples=tuple(_distinct(examples)),
         pattern_id=drafted.pattern.id,
         support=drafted.pattern.support,
+        spread=drafted.spread,
     )
+
+
+def _filled(drafted: Draft, example: Example) -> Example:
+    """A call with all its arguments, those that were left out too."""
+    if drafted.spread:
+        fixed = len(drafted.parameters) - 1
+        return replace(example, arguments=(*example.arguments[:fixed], example.arguments[fixed:]))
+    left = len(drafted.parameters) - len(example.arguments)
+    if not left:
+        return example
+    defaults = [ast.literal_eval(value) for value in drafted.defaults[-left:]]
+    return replace(example, arguments=(*example.arguments, *defaults))
 
 
 def _distinct(examples: list[Example], limit: int = 20) -> list[Example]:

@@ -6,7 +6,9 @@ async def check_unknown_sandbox(x):
 
 
 async def check_missing_file(x):
-    await x.raises(["DaytonaFileNotFoundError", "DaytonaNotFoundError", "DaytonaError"], x.box.fs.download_file, "none")
+    await x.raises(
+        ["DaytonaFileNotFoundError", "DaytonaNotFoundError", "DaytonaError"], x.box.fs.download_file, "none"
+    )
 
 
 async def check_name_taken(x):

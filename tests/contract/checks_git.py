@@ -54,4 +54,8 @@ async def check_newer_calls(x):
 
 
 async def check_no_repository(x):
-    await x.raises(["DaytonaGitRepoNotFoundError", "DaytonaNotFoundError", "DaytonaError"], x.box.git.status, "/tmp/nothing")
+    await x.raises(
+        ["DaytonaGitRepoNotFoundError", "DaytonaNotFoundError", "DaytonaError"],
+        x.box.git.status,
+        "/tmp/nothing",
+    )

@@ -11,7 +11,12 @@ async def check_state_persists(x):
 async def check_output_is_streamed(x):
     run = x.need("code_interpreter.run_code")
     seen, wrong = [], []
-    await x(run, "import sys\nprint('a')\nprint('b', file=sys.stderr)", on_stdout=_note(x, seen), on_stderr=_note(x, wrong))
+    await x(
+        run,
+        "import sys\nprint('a')\nprint('b', file=sys.stderr)",
+        on_stdout=_note(x, seen),
+        on_stderr=_note(x, wrong),
+    )
     assert "".join(seen).strip() == "a"
     assert "".join(wrong).strip() == "b"
 

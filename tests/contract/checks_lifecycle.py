@@ -116,7 +116,9 @@ async def check_public(x):
 
 
 async def check_directories(x):
-    home = await x(x.box.get_user_home_dir if hasattr(x.box, "get_user_home_dir") else x.box.get_user_root_dir)
+    home = await x(
+        x.box.get_user_home_dir if hasattr(x.box, "get_user_home_dir") else x.box.get_user_root_dir
+    )
     assert home == "/home/daytona"
     if hasattr(x.box, "get_work_dir"):
         assert await x(x.box.get_work_dir) == "/home/daytona"

@@ -64,9 +64,14 @@ async def check_session_keeps_state(x):
     await x(x.box.process.create_session, "state")
     try:
         run = x.module.SessionExecuteRequest
-        await x(x.box.process.execute_session_command, "state", run(command="cd /tmp; export NAME=kept; f() { echo func; }"))
+        await x(
+            x.box.process.execute_session_command,
+            "state",
+            run(command="cd /tmp; export NAME=kept; f() { echo func; }"),
+        )
         found = await x(x.box.process.execute_session_command, "state", run(command="pwd; echo $NAME; f"))
-        assert found.output.split() == ["/tmp", "kept", "func"], found.output
+        # Older clients hand on the marks that stand before each stream.
+        assert found.output.replace("\x01", "").split() == ["/tmp", "kept", "func"], found.output
         assert found.exit_code == 0
         failed = await x(x.box.process.execute_session_command, "state", run(command="ls /none"))
         assert failed.exit_code == 2
@@ -83,7 +88,9 @@ async def check_session_keeps_state(x):
 async def check_session_async_command_and_logs(x):
     await x(x.box.process.create_session, "later")
     try:
-        request = x.module.SessionExecuteRequest(command="echo begun; echo wrong >&2; sleep 0.5; echo ended", run_async=True)
+        request = x.module.SessionExecuteRequest(
+            command="echo begun; echo wrong >&2; sleep 0.5; echo ended", run_async=True
+        )
         begun = await x(x.box.process.execute_session_command, "later", request)
         assert (await x(x.box.process.get_session_command, "later", begun.cmd_id)).exit_code is None
         seen, wrong = [], []

@@ -54,6 +54,11 @@ async def check_metrics(x):
     assert found.mem_total > 0 if hasattr(found, "mem_total") else found is not None
 
 
+async def check_metrics_history(x):
+    found = await x(x.need("get_metrics"))
+    assert found[-1].mem_total > 0
+
+
 async def check_ssh_access(x):
     made = await x(x.box.create_ssh_access, 5)
     assert made.token
@@ -66,7 +71,9 @@ async def check_secrets(x):
     service = getattr(x.client, "secret", None) or getattr(x.client, "secrets", None)
     if service is None:
         raise x.need("secret", x.client)
-    made = await x(service.create, x.module.CreateSecretParams(name="contract", value="hidden", hosts=["example.org"]))
+    made = await x(
+        service.create, x.module.CreateSecretParams(name="contract", value="hidden", hosts=["example.org"])
+    )
     try:
         assert "hidden" not in str(made)
         assert "contract" in [one.name for one in await x.all(service.list)]

@@ -1,4 +1,4 @@
-"""Runs under an official client's own interpreter: `python client.py MODE` runs every check and prints one JSON line each.
+"""Runs under an official client's own interpreter: `python client.py MODE` runs every check, a line of JSON for each.
 
 Nothing of this project is imported here but the checks beside it; the client is used as its users use it, configured by
 DAYTONA_API_URL and DAYTONA_API_KEY alone. MODE is sync or async: the same checks run with both.
@@ -15,7 +15,17 @@ import traceback
 from importlib import metadata
 
 MARK = "RESULT "
-AREAS = ("lifecycle", "files", "process", "terminals", "interpreter", "git", "snapshots", "settings", "errors")
+AREAS = (
+    "lifecycle",
+    "files",
+    "process",
+    "terminals",
+    "interpreter",
+    "git",
+    "snapshots",
+    "settings",
+    "errors",
+)
 
 
 class Skip(Exception):

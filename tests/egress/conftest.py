@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -63,14 +64,21 @@ def _loopback_up() -> None:
 class Egress:
     """The real process, its control socket and its log."""
 
-    def __init__(self, indexes: HostIndexes, log: Path, enter: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        indexes: HostIndexes,
+        log: Path,
+        enter: Callable[[], None] | None = None,
+        options: tuple[str, ...] = (),
+        **environment: str,
+    ) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control = ours
         self.control.settimeout(10)
         self.log_path = log
         config_read, config_write = os.pipe()
         argv = [sys.executable, "-m", "tidepool.egress", "--control-fd", str(theirs.fileno())]
-        argv += ["--config-fd", str(config_read)]
+        argv += ["--config-fd", str(config_read), *options]
         if os.geteuid() == 0:
             argv += ["--drop-to", f"{NOBODY}:{NOBODY}"]
         with log.open("wb") as stream:
@@ -80,6 +88,7 @@ class Egress:
                 stderr=stream,
                 stdin=subprocess.DEVNULL,
                 preexec_fn=enter,
+                env=os.environ | environment,
             )
         theirs.close()
         os.close(config_read)
@@ -93,12 +102,31 @@ class Egress:
         assert isinstance(answer, dict)
         return answer
 
-    def serve(self, sandbox_id: str, listener: socket.socket, policy: str = "packages") -> None:
-        answer = self.ask({"op": "serve", "id": sandbox_id, "policy": policy}, [listener.fileno()])
-        assert answer == {"ok": True}, answer
+    def serve(
+        self, sandbox_id: str, listener: socket.socket, policy: str = "packages", **more: Any
+    ) -> dict[str, Any]:
+        frame = {"op": "serve", "id": sandbox_id, "policy": policy, **more}
+        answer = self.ask(frame, [listener.fileno()])
+        assert answer["ok"] is True, answer
+        return answer
+
+    def change(self, sandbox_id: str, policy: str, **more: Any) -> dict[str, Any]:
+        answer = self.ask({"op": "change", "id": sandbox_id, "policy": policy, **more})
+        assert answer["ok"] is True, answer
+        return answer
 
     def records(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log_path.read_text().splitlines()]
+
+    def record(self, **wanted: Any) -> dict[str, Any]:
+        """The newest decision with these fields; waits for it, as it is written after the answer."""
+        deadline = time.monotonic() + 5
+        while True:
+            for found in reversed(self.records()):
+                if wanted.items() <= found.items():
+                    return found
+            assert time.monotonic() < deadline, f"no record with {wanted}: {self.records()}"
+            time.sleep(0.01)
 
     def close(self) -> int:
         self.control.close()
@@ -108,12 +136,19 @@ class Egress:
 class Sandbox:
     """A place with the proxy's listening socket in it, seen as code inside a sandbox sees it."""
 
-    def __init__(self, egress: Egress, sandbox_id: str, namespace: Namespace | None) -> None:
+    def __init__(
+        self,
+        egress: Egress,
+        sandbox_id: str,
+        namespace: Namespace | None,
+        policy: str = "packages",
+        **more: Any,
+    ) -> None:
         self.id = sandbox_id
         self.namespace = namespace
         listener = listen(self._socket())
         self.port: int = listener.getsockname()[1]
-        egress.serve(sandbox_id, listener)
+        self.served = egress.serve(sandbox_id, listener, policy, **more)
         listener.close()
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -184,9 +219,16 @@ def start_egress(tmp_path: Path) -> Iterator[Callable[..., Egress]]:
     """Starts the egress process for indexes; ends it after the test."""
     started: list[Egress] = []
 
-    def start(*python: Index, enter: Callable[[], None] | None = None, **more: Any) -> Egress:
+    def start(
+        *python: Index,
+        enter: Callable[[], None] | None = None,
+        options: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+        **more: Any,
+    ) -> Egress:
         indexes = HostIndexes(python=python, **more)
-        started.append(Egress(indexes, tmp_path / f"egress-{len(started)}.log", enter))
+        log = tmp_path / f"egress-{len(started)}.log"
+        started.append(Egress(indexes, log, enter, options, **(environment or {})))
         return started[-1]
 
     yield start
@@ -221,12 +263,14 @@ def open_sandbox() -> Iterator[Callable[..., Sandbox]]:
     """Puts a proxy socket into a network namespace of its own; on this host's loopback where that cannot be made."""
     made: list[Namespace] = []
 
-    def start(egress: Egress, sandbox_id: str = "sandbox-1") -> Sandbox:
+    def start(
+        egress: Egress, sandbox_id: str = "sandbox-1", policy: str = "packages", **more: Any
+    ) -> Sandbox:
         try:
             made.append(Namespace())
         except OSError:
-            return Sandbox(egress, sandbox_id, None)
-        return Sandbox(egress, sandbox_id, made[-1])
+            return Sandbox(egress, sandbox_id, None, policy, **more)
+        return Sandbox(egress, sandbox_id, made[-1], policy, **more)
 
     yield start
     for namespace in made:

@@ -10,6 +10,7 @@ import pytest
 from tidepool.egress.connection import Connection
 from tidepool.egress.packages import Answer
 from tidepool.egress.refusal import Refusal
+from tidepool.egress.stream import Plain
 
 GET = b"GET /simple/x/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -26,7 +27,7 @@ def converse(
 
 
 async def _run(server: Callable[[Connection], Awaitable[object]], near: socket.socket) -> object:
-    return await server(Connection(near, header_timeout_s=0.3))
+    return await server(Connection(Plain(near), header_timeout_s=0.3))
 
 
 def test_a_header_that_never_ends_is_refused_in_time():

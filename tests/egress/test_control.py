@@ -9,8 +9,10 @@ import pytest
 
 from tidepool.engine.egress import Egress
 from tidepool.engine.errors import SetupFailed
+from tidepool.engine.spec import SandboxSpec
 
 NOBODY = 65534
+PACKAGES = SandboxSpec(network="packages")
 
 
 def _listener() -> socket.socket:
@@ -24,10 +26,9 @@ def test_the_engines_end_and_this_end_understand_each_other(egress, index):
     async def scenario():
         control = Egress(egress.control.dup())
         with _listener() as listener:
-            env = await control.serve("s-1", listener, 3128)
-            assert env["PIP_INDEX_URL"] == "http://127.0.0.1:3128/simple/"
+            assert await control.serve("s-1", listener, PACKAGES) is None
             with pytest.raises(SetupFailed, match="already served"):
-                await control.serve("s-1", listener, 3128)
+                await control.serve("s-1", listener, PACKAGES)
         stats = await control.stats()
         assert (stats["sandboxes"], stats["indexes"], stats["ignored"]) == (1, [index.url], [])
         assert len(await control.identity()) == 64
@@ -43,7 +44,7 @@ def test_a_cancelled_caller_does_not_mix_up_answers(egress):
     async def scenario():
         control = Egress(egress.control.dup())
         with _listener() as listener:
-            serving = asyncio.create_task(control.serve("s-1", listener, 3128))
+            serving = asyncio.create_task(control.serve("s-1", listener, PACKAGES))
             await asyncio.sleep(0)
             serving.cancel()
         answers = await asyncio.gather(control.stats(), control.stop("s-1"), control.stats())
@@ -60,7 +61,7 @@ def test_launched_by_the_engine_it_reads_this_hosts_settings_and_drops_root(tmp_
     async def scenario():
         egress = Egress.launch(tmp_path, NOBODY)
         with _listener() as listener:
-            await egress.serve("s-1", listener, 3128)
+            await egress.serve("s-1", listener, PACKAGES)
             stats = await egress.stats()
             assert index.url in stats["indexes"]
             reader, writer = await asyncio.open_connection(*listener.getsockname())
@@ -162,7 +163,7 @@ def test_the_engine_is_told_when_the_process_is_gone(egress):
         with pytest.raises(SetupFailed, match="egress: stats"):
             await control.stats()
         with pytest.raises(SetupFailed), _listener() as listener:
-            await control.serve("a", listener, 3128)
+            await control.serve("a", listener, PACKAGES)
         await control.stop("a")  # nothing is left that could serve it
 
     asyncio.run(scenario())

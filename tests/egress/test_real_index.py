@@ -14,7 +14,8 @@ import pytest
 
 from tidepool.egress.host import read_host
 from tidepool.egress.indexes import HostIndexes
-from tidepool.engine.egress import environment
+from tidepool.engine.network import environment
+from tidepool.engine.spec import SandboxSpec
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_a_real_page_and_pip_through_the_proxy(walled, tmp_path):
         "-d",
         str(tmp_path / "out"),
     ]
-    done = walled.run(argv, tmp_path, **environment(walled.port))
+    done = walled.run(argv, tmp_path, **environment(walled.port, SandboxSpec(network="packages")))
     assert done.returncode == 0, done.stdout + done.stderr
     assert os.listdir(tmp_path / "out") == ["six-1.17.0-py2.py3-none-any.whl"]
     assert {record["verdict"] for record in walled.records()} == {"served"}
@@ -61,7 +62,9 @@ def test_a_real_page_and_pip_through_the_proxy(walled, tmp_path):
 def test_uv_installs_from_the_real_index(walled, tmp_path):
     uv = Path(sys.executable).parent / "uv"
     argv = [str(uv), "pip", "install", "--no-cache", "--target", str(tmp_path / "out"), "pytest"]
-    done = walled.run(argv, tmp_path, UV_PYTHON=sys.executable, **environment(walled.port))
+    done = walled.run(
+        argv, tmp_path, UV_PYTHON=sys.executable, **environment(walled.port, SandboxSpec(network="packages"))
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "pluggy").is_dir()
 
@@ -73,7 +76,7 @@ def test_npm_installs_from_the_real_registry(walled, tmp_path):
     (tmp_path / "package.json").write_text("{}")
     argv = [npm, "install", "left-pad@1.3.0", "--no-audit", "--cache", str(tmp_path / "cache")]
     nowhere = {f"npm_config_{kind}config": str(tmp_path / f"no-{kind}rc") for kind in ("user", "global")}
-    done = walled.run(argv, tmp_path, **environment(walled.port), **nowhere)
+    done = walled.run(argv, tmp_path, **environment(walled.port, SandboxSpec(network="packages")), **nowhere)
     if done.returncode and any(record["status"] >= 502 for record in walled.records()):
         pytest.skip(f"the npm registry of this host does not answer: {done.stderr[-200:]}")
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from tidepool.engine.egress import environment
+from tidepool.engine.network import environment
+from tidepool.engine.spec import SandboxSpec
 
 TRY = """
 import socket, sys
@@ -59,7 +60,7 @@ def test_sandboxes_are_told_apart_by_their_socket(walled, open_sandbox, egress):
 
 def test_the_environment_given_to_sandboxes_makes_pip_use_the_proxy(walled, tmp_path):
     argv = [sys.executable, "-m", "pip", "download", "tp-beta", "--no-cache-dir", "-d", "."]
-    told = environment(walled.port)
+    told = environment(walled.port, SandboxSpec(network="packages"))
     assert walled.run(argv, tmp_path, **told).returncode == 0
     without = walled.run([*argv, "--retries", "0", "--timeout", "2"], tmp_path)
     assert without.returncode != 0, "control: untold, pip finds nothing"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.security.conftest import EngineThread
 from tidepool.engine import CodeRun, Command, Sandbox, Verdict
-from tidepool.engine.errors import WrongState
+from tidepool.engine.errors import InvalidSpec, WrongState
 from tidepool.engine.process import KEPT_BYTES, Process
 
 pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
@@ -37,10 +37,10 @@ def box(host: EngineThread) -> Sandbox:
 
 async def rest(process: Process) -> bytes:
     """All that is still to be read."""
-    found = b""
+    found = []
     while (item := await process.read()) is not None:
-        found += item[1]
-    return found
+        found.append(item[1])
+    return b"".join(found)
 
 
 @pytest.mark.parametrize(
@@ -157,4 +157,112 @@ def test_a_sandbox_that_goes_takes_its_processes_along(host: EngineThread) -> No
             await box.open(Command(argv=("cat",)))
 
     box = host.sandbox()
+    host.run(talk())
+
+
+def test_a_terminal_is_one_and_belongs_to_the_sandbox(host: EngineThread, box: Sandbox) -> None:
+    line = "tty; stty size; [ -t 2 ] && ps -o tty= -p $$ >/dev/tty; ls -l $(tty); stty -a | tr ';' '\\n' | grep intr"
+
+    async def talk() -> None:
+        process = await box.open(Command(shell=line), terminal=(100, 30))
+        shown = (await rest(process)).decode().split("\r\n")
+        assert shown[:2] == ["/dev/pts/0", "30 100"], shown
+        assert "daytona" in shown[-3], shown
+        assert "intr = ^C" in shown[-2], shown
+        assert (await process.wait()).verdict is Verdict.EXITED
+
+    host.run(talk())
+
+
+def test_a_terminal_is_typed_at_and_resized(host: EngineThread, box: Sandbox) -> None:
+    async def talk() -> None:
+        process = await box.open(Command(argv=("/bin/bash", "--norc", "-i")), terminal=(80, 24))
+        await process.resize(133, 44)
+        await process.write(b"stty size\n")
+        await until(process, b"44 133\r\nbash")
+        await process.write(b"echo first-$((1 + 1)); sleep 60\n")
+        await until(process, b"first-2")
+        await asyncio.sleep(0.1)
+        await process.write(b"\x03")  # the terminal's own key; below the same by a signal
+        await until(process, b"^C\r\nbash")
+        await process.write(b"echo second-$?; sleep 60\n")
+        await until(process, b"second-130")
+        await asyncio.sleep(0.1)
+        await process.interrupt()
+        await until(process, b"bash")
+        await process.write(b"echo third-$?; exit 7\n")
+        assert b"third-130" in await rest(process)
+        result = await process.wait()
+        assert (result.exit_code, result.verdict) == (7, Verdict.EXITED)
+        await process.resize(90, 20)  # it has ended: nothing happens
+
+    host.run(talk())
+
+
+async def until(process: Process, words: bytes) -> bytes:
+    """What is shown until these words are."""
+    shown = b""
+    while words not in shown:
+        item = await process.read()
+        assert item is not None, shown
+        shown += item[1]
+    return shown
+
+
+def test_a_terminal_that_nobody_reads_stops_its_program_and_loses_nothing(
+    host: EngineThread, box: Sandbox
+) -> None:
+    async def talk() -> None:
+        process = await box.open(Command(shell="stty -opost; head -c 9000000 /dev/zero; echo end"), (80, 24))
+        await asyncio.sleep(0.4)
+        assert not process.over
+        assert await rest(process) == bytes(9_000_000) + b"end\n"
+
+    host.run(talk())
+
+
+@pytest.mark.parametrize(
+    ("shell", "code"), [("kill -9 $$", 137), ("kill -TERM $$", 143), ("exec /no/such", 127), ("exit 3", 3)]
+)
+def test_a_run_with_a_terminal_ends_as_its_program_does(
+    host: EngineThread, box: Sandbox, shell: str, code: int
+) -> None:
+    async def talk() -> None:
+        process = await box.open(Command(shell=shell), terminal=(80, 24))
+        assert (await process.wait()).exit_code == code
+        await rest(process)
+
+    host.run(talk())
+
+
+def test_a_program_that_is_not_there_is_said_at_the_terminal(host: EngineThread, box: Sandbox) -> None:
+    async def talk() -> None:
+        process = await box.open(Command(argv=("/no/such",)), terminal=(80, 24))
+        assert await rest(process) == b"/no/such: No such file or directory\r\n"
+        assert (await process.wait()).verdict is Verdict.NOT_STARTED
+
+    host.run(talk())
+
+
+def test_the_kill_of_a_terminal_ends_all_that_was_started_at_it(host: EngineThread, box: Sandbox) -> None:
+    async def talk() -> None:
+        process = await box.open(Command(shell="setsid sleep 4321 & cat"), terminal=(80, 24))
+        await process.write(b"here\n")
+        await until(process, b"here\r\nhere")
+        assert (await process.kill()).exit_code == 137
+        assert b"4321" not in (await box.exec(Command(shell="cat /proc/[0-9]*/cmdline"))).stdout
+
+    host.run(talk())
+
+
+@pytest.mark.parametrize("size", [(0, 24), (80, 1001)])
+def test_no_terminal_is_of_a_size_that_no_screen_has(
+    host: EngineThread, box: Sandbox, size: tuple[int, int]
+) -> None:
+    async def talk() -> None:
+        with pytest.raises(InvalidSpec, match="allowed is 1 to 1000"):
+            await box.open(Command(argv=("cat",)), terminal=size)
+        with pytest.raises(InvalidSpec, match="program text"):
+            await box.open(CodeRun("1"), terminal=(80, 24))
+
     host.run(talk())

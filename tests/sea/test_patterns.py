@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from sea import patterns
+from sea import patterns, select
 from sea.trace import Step, Trace
 
 
@@ -43,12 +43,12 @@ def test_another_constant_does_not_fit():
     largest = max(mined, key=lambda pattern: pattern.example.size)
     other = sources([program(9).replace("- 5", "- 6"), program(9)])
     placed = [[r for r in patterns.regions(s.program) if r.key == largest.id] for s in other]
-    assert [patterns.fits(largest, found[0]) for found in placed] == [False, True]
+    assert [patterns.fits(largest, found[0].holes) for found in placed] == [False, True]
 
 
 def test_chosen_places_never_overlap_and_pay():
     many = sources([program(n) for n in range(12)])
-    chosen = patterns.choose(patterns.mine(many), many)
+    chosen = select.choose(patterns.mine(many), many)
     assert chosen
     spans: dict[int, list[tuple[int, int]]] = {}
     for pattern in chosen:
@@ -62,7 +62,7 @@ def test_chosen_places_never_overlap_and_pay():
 
 def test_three_short_places_do_not_pay():
     few = sources([f"ans = {n} + {n}" for n in range(3)])
-    assert patterns.choose(patterns.mine(few), few) == []
+    assert select.choose(patterns.mine(few), few) == []
 
 
 def test_a_line_break_in_a_format_is_no_crash():

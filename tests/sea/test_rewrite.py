@@ -2,7 +2,7 @@
 
 import pytest
 
-from sea import patterns
+from sea import patterns, select
 from sea.box import Job
 from sea.generate import draft_code
 from sea.rewrite import rewrite
@@ -31,7 +31,7 @@ def test_rewritten_programs_give_what_they_gave(box):
     after: list[Job] = []
     for name, shape in SHAPES.items():
         sources = load([shape.format(n=n) for n in range(8)])
-        chosen = patterns.choose(patterns.mine(sources), sources)
+        chosen = select.choose(patterns.mine(sources), sources)
         assert chosen, name
         taken: set[str] = set()
         for drafted in [draft(pattern, taken) for pattern in chosen]:
@@ -52,7 +52,7 @@ def test_rewritten_programs_give_what_they_gave(box):
 )
 def test_a_program_that_uses_the_tool_s_name_is_left_alone(line):
     codes = [SHAPES["arithmetic"].format(n=n) for n in range(8)]
-    chosen = patterns.choose(patterns.mine(load(codes)), load(codes))
+    chosen = select.choose(patterns.mine(load(codes)), load(codes))
     drafted = draft(chosen[0], set())
     tools = {drafted.pattern.id: (drafted.name, drafted.pattern)}
     assert rewrite(load(codes)[0], tools) is not None

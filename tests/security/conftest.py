@@ -20,13 +20,13 @@ MIB = 1 << 20
 class EngineThread:
     """An engine on an event loop of its own; tests stay plain functions."""
 
-    def __init__(self, state_dir: Path, runtime_dir: Path) -> None:
+    def __init__(self, state_dir: Path, runtime_dir: Path, **config: Any) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         # Root is kept: the tests themselves look at the host with it. Dropping it is tested through the server.
-        config = EngineConfig(state_dir, runtime_dir, pool_size=1, drop_root=False)
-        self.engine = self.run(Engine.start(config))
+        settings = EngineConfig(state_dir, runtime_dir, pool_size=1, drop_root=False, **config)
+        self.engine = self.run(Engine.start(settings))
         self.state_dir = state_dir
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout_s: float = 50.0) -> T:

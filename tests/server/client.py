@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -143,6 +144,8 @@ def started(*arguments: str, key: str | None = "key", **options: Any) -> Iterato
         name: value for name, value in os.environ.items() if not name.startswith("TIDEPOOL_API_KEY")
     }
     environment |= {"TIDEPOOL_API_KEY": key} if key is not None else {}
+    # Beside the session's own server, on the same images.
+    environment["TIDEPOOL_REALM"] = secrets.token_hex(4)
     command = [sys.executable, "-m", "tidepool.server", *arguments]
     options = {"env": environment | options.pop("environment", {}), **options}
     with subprocess.Popen(

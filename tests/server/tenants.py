@@ -11,6 +11,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from starlette.applications import Starlette
+
 from tidepool.engine import Engine, EngineConfig
 from tidepool.server.config import ServerConfig, make_records_dir
 from tidepool.server.events import Events
@@ -57,6 +59,12 @@ class TwoTenants:
     def events(self) -> Events:
         """What tells the server's clients something."""
         found: Events = self._server.config.app.state.events
+        return found
+
+    @property
+    def app(self) -> Starlette:
+        """The application itself."""
+        found: Starlette = self._server.config.app
         return found
 
     def accepted(self) -> list[socket.socket]:

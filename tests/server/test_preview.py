@@ -13,15 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.server import guest_server
 from tests.server.client import Answer, Api, started
 from tests.server.conftest import Box
 from tests.server.tenants import TwoTenants
-from tidepool.server import gate, preview
-from tidepool.server.preview import Target
+from tidepool.server import gate
 
 SERVED = pytest.mark.needs("user_namespace", "overlayfs")
 PORT = guest_server.PORT
@@ -446,35 +443,6 @@ def test_pages_by_host_name(place: Path) -> None:
         assert api.send("GET", "/", headers={"Host": f"{PORT}-{box.id}.box.test.evil"}).status == 401
         api.call("DELETE", f"/sandbox/{box.id}")
         api.close()
-
-
-@given(st.binary(max_size=60), st.text(max_size=60), st.sampled_from(["", "box.test"]))
-def test_any_request_has_one_target_or_none(path: bytes, host: str, domain: str) -> None:
-    found = preview.target_of(path, host, domain)
-    if found is not None and found.prefix:
-        assert path.startswith(b"/preview/")
-        assert found.prefix.encode() + found.path == path
-
-
-@pytest.mark.parametrize("path", [
-    b"/preview", b"/preview/", b"/preview/x", b"/preview/x/", b"/preview/x/8000x", b"/preview//8000/", b"/Preview/x/1/",
-    b"/preview/../api/1/", b"/preview/x%2f/1/", b"//preview/x/1/", b"/preview/x/123456/", b"/api/preview/x/1/",
-])  # fmt: skip
-def test_what_only_looks_like_a_preview(path: bytes) -> None:
-    assert preview.target_of(path, "", "") is None
-
-
-_NAMES = st.sampled_from([b"set-cookie", b"Set-Cookie", b"location", b"Connection", b"x-a"])
-
-
-@given(st.lists(st.tuples(_NAMES, st.binary(max_size=40))))
-def test_no_header_of_a_guest_sets_a_cookie_of_ours(headers: list[tuple[bytes, bytes]]) -> None:
-    target = Target(ID, 1, b"/", f"/preview/{ID}/1")
-    for name, value in preview.headers_out(target, 200, headers):
-        if name == b"set-cookie":
-            assert value.startswith(b"tidepool_inside_")
-            assert value.count(b"Path=") >= 1
-            assert value.endswith(f"Path=/preview/{ID}/1/".encode())
 
 
 @SERVED

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tidepool.engine.lifecycle import State
     from tidepool.engine.result import ExecResult, TestCase, TestReport, Verdict
     from tidepool.engine.sandbox import Sandbox
-    from tidepool.engine.spec import CodeRun, Command, Limits, SandboxSpec, Secret, TestRun, Volume
+    from tidepool.engine.spec import CodeRun, Command, Limits, SandboxSpec, Secret, Shell, TestRun, Volume
 
 _ROOMS = {
     "engine": ("Engine", "EngineConfig"),
@@ -23,7 +23,7 @@ _ROOMS = {
     "lifecycle": ("State",),
     "result": ("ExecResult", "TestCase", "TestReport", "Verdict"),
     "sandbox": ("Sandbox",),
-    "spec": ("CodeRun", "Command", "Limits", "SandboxSpec", "Secret", "TestRun", "Volume"),
+    "spec": ("CodeRun", "Command", "Limits", "SandboxSpec", "Secret", "Shell", "TestRun", "Volume"),
 }
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Sandbox",
     "SandboxSpec",
     "Secret",
+    "Shell",
     "State",
     "TestCase",
     "TestReport",

@@ -47,13 +47,17 @@ class Networks:
         self._changing: dict[str, asyncio.Lock] = {}
 
     async def give(self, number: str, spec: SandboxSpec, warm: Warm) -> dict[str, str]:
-        """Serve a box as its spec says; returns the variables its programs need.
+        """Serve a new box as its spec says; returns the variables its programs need.
 
         Raises:
             InvalidSpec: The allow-list or a secret cannot be taken.
             Conflict: Something inside has taken the proxy's port.
             SetupFailed: The egress process refused, or is gone.
         """
+        await self._egress.stop(number)  # a former box of this sandbox may have died without being taken away
+        return await self._apply(number, spec, warm)
+
+    async def _apply(self, number: str, spec: SandboxSpec, warm: Warm) -> dict[str, str]:
         if spec.network == "none" and not self._egress.serves(number):
             return {}
         if self._egress.serves(number):
@@ -91,7 +95,7 @@ class Networks:
             kept = sandbox.spec.secrets if secrets is None else secrets
             spec = replace(sandbox.spec, network=network, network_allow=tuple(allow), secrets=kept)
             if warm is not None:
-                env = await self.give(sandbox.id, spec, warm)
+                env = await self._apply(sandbox.id, spec, warm)
                 sandbox.spec = spec
                 await sandbox.set_env(env)
             sandbox.spec = spec

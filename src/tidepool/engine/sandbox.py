@@ -23,7 +23,7 @@ from tidepool.engine.lifecycle import Event, State
 from tidepool.engine.process import KEPT_BYTES, Process, check_size
 from tidepool.engine.report import parse_report
 from tidepool.engine.result import ExecResult, TestReport, Usage, Verdict
-from tidepool.engine.spec import HOME, CodeRun, Command, SandboxSpec, TestRun, check_env
+from tidepool.engine.spec import HOME, CodeRun, Command, SandboxSpec, Shell, TestRun, check_env
 
 _UIDS = {"daytona": 1000, "root": 0}
 _LOG_BYTES = 64 << 10
@@ -166,7 +166,7 @@ class Sandbox:
 
         Closing the iterator kills the run. A reader that stops reading stops the run at a full pipe.
         """
-        order = _command_order(run, self.spec) if isinstance(run, Command) else _code_order(run, self.spec)
+        order = _order(run, self.spec)
         queue: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue()
         room = asyncio.Event()
 
@@ -189,7 +189,11 @@ class Sandbox:
                 await task
 
     async def open(
-        self, run: Command | CodeRun, terminal: tuple[int, int] | None = None, *, counts: bool = True
+        self,
+        run: Command | CodeRun | Shell,
+        terminal: tuple[int, int] | None = None,
+        *,
+        counts: bool = True,
     ) -> Process:
         """Start something that is written to and read from while it runs.
 
@@ -315,7 +319,15 @@ class Sandbox:
         del self.log[:-_LOG_BYTES]
 
 
-def _message(kind: str, spec: SandboxSpec, run: Command | CodeRun | TestRun) -> dict[str, Any]:
+def _order(run: Command | CodeRun | Shell, spec: SandboxSpec) -> Order:
+    if isinstance(run, Command):
+        return _command_order(run, spec)
+    if isinstance(run, CodeRun):
+        return _code_order(run, spec)
+    return Order(_message("session", spec, run), b"", None, KEPT_BYTES)
+
+
+def _message(kind: str, spec: SandboxSpec, run: Command | CodeRun | TestRun | Shell) -> dict[str, Any]:
     uid = _UIDS[spec.user]
     cwd = os.path.join(spec.work_dir, run.cwd or "")
     return {"kind": kind, "cwd": cwd, "env": dict(run.env), "uid": uid, "gid": uid}
@@ -334,11 +346,11 @@ def _command_order(command: Command, spec: SandboxSpec) -> Order:
     return Order(message, command.stdin, command.timeout_s, command.max_output_bytes)
 
 
-def _live_order(run: Command | CodeRun, spec: SandboxSpec, terminal: tuple[int, int] | None) -> Order:
+def _live_order(run: Command | CodeRun | Shell, spec: SandboxSpec, terminal: tuple[int, int] | None) -> Order:
     if terminal is None:
-        order = _command_order(run, spec) if isinstance(run, Command) else _code_order(run, spec)
+        order = _order(run, spec)
         return replace(order, stdin=b"", live=True, max_output_bytes=KEPT_BYTES)
-    if isinstance(run, CodeRun):
+    if not isinstance(run, Command):
         raise InvalidSpec("a terminal is for a command, not for a program text")
     cols, rows = terminal
     check_size(cols, rows)

@@ -269,6 +269,24 @@ class CodeRun:
 
 
 @dataclass(frozen=True)
+class Shell:
+    """One shell that is told its commands one after the other, in the words of `guest.session`; for `Sandbox.open`.
+
+    Raises:
+        InvalidSpec: A field is wrong.
+    """
+
+    cwd: str | None = None
+    """Where it starts; None is the work directory."""
+    env: Mapping[str, str] = field(default_factory=lambda: _NO_MAPPING)
+
+    def __post_init__(self) -> None:
+        check_env(self.env)
+        if self.cwd is not None:
+            _check_text("cwd", self.cwd, 4096)
+
+
+@dataclass(frozen=True)
 class TestRun:
     """One pytest run in a sandbox whose verdict does not come from its text.
 

@@ -43,6 +43,7 @@ from tidepool.server.routes import (
     organization,
     preview,
     process,
+    pty,
     sandboxes,
     secrets,
     sessions,
@@ -68,6 +69,7 @@ def routes() -> list[BaseRoute]:
         *process.routes,
         *interpreter.routes,
         *sessions.routes,
+        *pty.routes,
         *lsp.routes,
         *files.routes,
         *git.routes,
@@ -81,6 +83,7 @@ def routes() -> list[BaseRoute]:
         *ssh.routes,  # has /sandbox/ssh-access, which is no sandbox either
         *sandboxes.routes,
         *lifecycle.routes,
+        *system.control_routes,
         *network.routes,
         *snapshots.routes,
         *object_storage.control_routes,
@@ -219,7 +222,8 @@ def _lock(directory: Path) -> int:
     except BlockingIOError:
         os.close(fd)
         log.critical(
-            "cannot start: another server uses %s; give this one another TIDEPOOL_STATE_DIR", directory
+            "cannot start: another server uses %s; give this one a TIDEPOOL_REALM or another TIDEPOOL_STATE_DIR",
+            directory,
         )
         raise CannotStart(directory) from None
     return fd

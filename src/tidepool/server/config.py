@@ -5,6 +5,7 @@ The rest gets a frozen `ServerConfig`. A key is never written anywhere but into 
 
 import importlib
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from tidepool.egress import policy
 MAX_JSON_BYTES = 32 << 20
 KEY_VARIABLE = "TIDEPOOL_API_KEY"
 DATABASE_VARIABLE = "TIDEPOOL_DATABASE_URL"
+REALM_VARIABLE = "TIDEPOOL_REALM"
 KEY_FILE = "api_key"
 """In the state directory: the key that was made because none was given."""
 DEFAULT_NETWORK = "packages"
@@ -109,6 +111,7 @@ def from_environment(needs_key: bool, **options: Any) -> tuple[ServerConfig, str
     os.environ.pop(KEY_VARIABLE, None)
     options["preview_domain"] = os.environ.get("TIDEPOOL_PREVIEW_DOMAIN", "")
     options = {
+        "realm": _realm(),
         "database": os.environ.pop(DATABASE_VARIABLE, ""),
         **_images(),
         **_outside(),
@@ -184,6 +187,13 @@ def make_records_dir(path: Path, owner: int) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.geteuid() == 0:
         os.chown(path, owner, owner)
+
+
+def _realm() -> str:
+    realm = os.environ.get(REALM_VARIABLE, "")
+    if not re.fullmatch("[a-z0-9-]{0,40}", realm):
+        raise ValueError(f"{REALM_VARIABLE} is {realm[:50]!r}; allowed are 40 of a-z, 0-9 and -")
+    return realm
 
 
 def directories(environ: Mapping[str, str], uid: int) -> tuple[Path, Path]:

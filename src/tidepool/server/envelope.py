@@ -32,6 +32,16 @@ _INNER = {
         rf"""-O "\{{\\"module\\":\\"CommonJS\\"\}}" -e "\$\(cat\)" x {_ARGV} 2>&1 \| grep -vE "npm notice"'\s*"""
     ),
 }
+_PIPED = {
+    language: re.compile(
+        rf"""(?P<exports>.*?)printf '%s' '(?P<code>{_BASE64})' \| base64 -d \| {program} - {_ARGV}""", re.S
+    )
+    for language, program in (("python", "python3 -u"), ("javascript", "node"))
+}
+"""What clients of about 0.158 to 0.166 send, with no shell around it."""
+_PIPED_EXPORT = re.compile(
+    rf"""export (?P<key>[A-Za-z_][A-Za-z0-9_]*)="\$\(printf '%s' '(?P<value>{_BASE64})' \| base64 -d\)";\s*"""
+)
 _PROGRAMS = (
     " apt apt-get awk bash cat cd chmod cp curl echo env export find git grep ls make mkdir mv node npm npx pip pip3"
     " pwd pytest python python3 rm sed sh sudo tar touch uv wget which "
@@ -55,18 +65,33 @@ def unwrap(text: str) -> Unwrapped:
     """The command or program text inside an envelope; text without one is the command itself."""
     outer = _OUTER.fullmatch(text)
     if outer is None:
-        return Unwrapped(command=text)
-    exports, command = outer["exports"], _decode(outer["command"])
-    env = {found["key"]: _decode(found["value"]) for found in _EXPORT.finditer(exports)}
-    values = {key: value for key, value in env.items() if value is not None}
-    if command is None or len(values) < len(env) or _EXPORT.sub("", exports).strip():
+        return _piped(text)
+    command, env = _decode(outer["command"]), _exports(outer["exports"], _EXPORT)
+    if command is None or env is None:
         return Unwrapped(command=text)  # not quite an envelope: a shell must see it as it is
     for language, pattern in _INNER.items():
         inner = pattern.fullmatch(command)
         code = _decode(inner["code"]) if inner else None
         if inner and code is not None:
-            return Unwrapped(code=code, language=language, argv=tuple(inner["argv"].split()), env=values)
-    return Unwrapped(command=command, env=values)
+            return Unwrapped(code=code, language=language, argv=tuple(inner["argv"].split()), env=env)
+    return Unwrapped(command=command, env=env)
+
+
+def _piped(text: str) -> Unwrapped:
+    for language, pattern in _PIPED.items():
+        found = pattern.fullmatch(text)
+        code = _decode(found["code"]) if found else None
+        env = _exports(found["exports"], _PIPED_EXPORT) if found else None
+        if found and code is not None and env is not None:
+            return Unwrapped(code=code, language=language, argv=tuple(found["argv"].split()), env=env)
+    return Unwrapped(command=text)
+
+
+def _exports(text: str, pattern: re.Pattern[str]) -> dict[str, str] | None:
+    """Variables that a row of exports sets; None when there is anything else in it."""
+    env = {found["key"]: _decode(found["value"]) for found in pattern.finditer(text)}
+    values = {key: value for key, value in env.items() if value is not None}
+    return values if len(values) == len(env) and not pattern.sub("", text).strip() else None
 
 
 def _decode(text: str) -> str | None:

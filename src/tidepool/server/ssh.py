@@ -16,7 +16,7 @@ from pathlib import Path
 import asyncssh
 
 from tidepool.engine import Command, Engine, Sandbox, State
-from tidepool.engine.errors import TidepoolError
+from tidepool.engine.errors import SandboxLost, TidepoolError
 from tidepool.engine.process import MAX_SIZE, Process
 from tidepool.engine.result import ExecResult, Verdict
 from tidepool.server.ssh_access import Access, Accesses, digest
@@ -36,6 +36,8 @@ _WINDOW = 256 << 10
 _CHUNK = 32 << 10
 _DEFAULT_SIZE = (80, 24)
 _SHELL = "if command -v bash >/dev/null; then exec bash -l; else exec sh -l; fi"
+
+log = logging.getLogger("tidepool.server")
 
 Bytes = asyncssh.SSHReader[bytes]
 Writer = asyncssh.SSHWriter[bytes]
@@ -191,6 +193,9 @@ class Connection(asyncssh.SSHServer):
         self._sessions += 1
         try:
             await self._gateway.watched(self._serve(stdin, stdout, stderr))
+        except Exception:  # asyncssh would end the connection without a word
+            log.exception("an SSH session failed")
+            raise
         finally:
             self._sessions -= 1
 
@@ -220,9 +225,7 @@ def _channel(stdin: Bytes) -> Channel:
 def _command(channel: Channel) -> Command:
     """What a client asks to be run, with the environment that it sends."""
     if channel.get_subsystem():
-        raise _NotServed(
-            "there are no subsystems such as sftp here; use the toolbox's files, or cat in a command"
-        )
+        raise _NotServed("only shells and commands are served here, no subsystems")
     env = {os.fsdecode(name): os.fsdecode(value) for name, value in channel.get_environment_bytes().items()}
     if (terminal := channel.get_terminal_type()) is not None:
         env["TERM"] = terminal
@@ -276,7 +279,8 @@ async def _give(process: Process, stdout: Writer, stderr: Writer) -> None:
 
 async def _feed(process: Process, stdin: Bytes) -> None:
     """Hand on what the client sends, as fast as the run takes it, to its end."""
-    with suppress(asyncssh.Error, OSError):  # the client has gone, which `_end_with` sees too
+    # The client has gone, which `_end_with` sees too; or the sandbox, which ends the run.
+    with suppress(asyncssh.Error, OSError, SandboxLost):
         while True:
             try:
                 data = await stdin.read(_CHUNK)

@@ -47,7 +47,7 @@ class Accesses:
         self.on_revoked: Callable[[str], None] | None = None
         """Called with the digest of each token that is revoked, after it was forgotten."""
 
-    async def create(self, tenant: str, sandbox: str, minutes: int) -> tuple[Access, str]:
+    async def create(self, tenant: str, sandbox: str, minutes: float) -> tuple[Access, str]:
         """A new token for the tenant's sandbox of this id, and its value, which is told only now.
 
         Args:

@@ -1,7 +1,7 @@
 """Sessions of sandboxes: one shell each, whose directory, variables and functions stay from command to command.
 
 Commands of a session run one after the other; a command's exit code is known the moment it ends. What each wrote is
-kept head and tail. What the driver in the sandbox says is bounded, strictly decoded and never waited for without an end.
+kept head and tail. What the driver in the sandbox (the engine's `guest.session`) says is bounded and strictly decoded.
 """
 
 import asyncio
@@ -9,14 +9,14 @@ import contextlib
 import uuid
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 
-from tidepool.engine import CodeRun, Sandbox, Verdict, guest
-from tidepool.engine.errors import Conflict, InvalidSpec, NotFound, WrongState
+from tidepool.engine import Sandbox, Shell, Verdict
+from tidepool.engine.errors import Conflict, InvalidSpec, NotFound, SandboxLost, WrongState
+from tidepool.engine.guest.session import CODE, END, ERR, HEADER, OUT
 from tidepool.engine.process import Process
 
 MAX_SESSIONS = 100
@@ -24,11 +24,18 @@ MAX_SESSIONS = 100
 MAX_COMMANDS = 1000
 """Kept of one session: the oldest ended ones are forgotten."""
 MAX_COMMAND_BYTES = 1 << 20
+MAX_INPUT_BYTES = 1 << 20
+"""Given at once."""
 HEAD_BYTES = TAIL_BYTES = 512 << 10
 """Kept of what one command wrote."""
-_MAX_LINE = 4096
-_SOURCE = Path(guest.__file__).with_name("session.py").read_text("utf-8")
-"""Of the driver; read now, while files are still within reach."""
+KEPT_BYTES = 64 << 20
+"""Of all ended commands of a sandbox: beyond it the oldest ones' output is forgotten."""
+_SHORT = 1000
+"""Characters that stay of a command whose output is forgotten."""
+_MAX_PAYLOAD = 1 << 16
+_PIECE_COST, _COMMAND_COST = 200, 2000
+"""Bytes that a piece and a command take beside their own."""
+_STREAMS = {OUT: "stdout", ERR: "stderr"}
 
 Piece = tuple[str, bytes]
 """stdout or stderr, and what was written."""
@@ -42,49 +49,61 @@ class CommandCompleted(WrongState):
     """The command has ended and takes no input."""
 
 
-class _Line(msgspec.Struct):
-    id: int | None = None
-    code: int = 0
-    ended: int | None = None
-
-
-_decode = msgspec.json.Decoder(_Line).decode
-
-
 @dataclass
+class _Part:
+    start: int
+    """Where it lies in all that was written."""
+    stream: str
+    data: bytearray
+
+
 class Log:
     """What one command wrote, in order: the head, then the newest; with the number of bytes left out between."""
 
-    head: list[Piece] = field(default_factory=list)
-    tail: deque[Piece] = field(default_factory=deque)
-    left_out: int = 0
-    _head_bytes: int = 0
-    _tail_bytes: int = 0
-    _gone: int = 0
-    """Pieces of the tail that were left out."""
+    def __init__(self) -> None:
+        self._head: list[_Part] = []
+        self._tail: deque[_Part] = deque()
+        self._costs = [0, 0]
+        self._head_end = 0
+        self.written = 0
+        """Bytes in all, also of those that are left out."""
+
+    @property
+    def cost(self) -> int:
+        """Bytes of memory, about."""
+        return sum(self._costs)
 
     def add(self, stream: str, data: bytes) -> None:
         """Keep what fits."""
-        if self._head_bytes < HEAD_BYTES:
-            self.head.append((stream, data))
-            self._head_bytes += len(data)
-            return
-        self.tail.append((stream, data))
-        self._tail_bytes += len(data)
-        while self._tail_bytes > TAIL_BYTES and len(self.tail) > 1:
-            dropped = len(self.tail.popleft()[1])
-            self._tail_bytes -= dropped
-            self.left_out += dropped
-            self._gone += 1
+        in_head = not self._tail and self._costs[0] < HEAD_BYTES
+        parts: list[_Part] | deque[_Part] = self._head if in_head else self._tail
+        if parts and parts[-1].stream == stream and len(parts[-1].data) + len(data) <= _MAX_PAYLOAD:
+            parts[-1].data += data
+        else:
+            parts.append(_Part(self.written, stream, bytearray(data)))
+            self._costs[not in_head] += _PIECE_COST
+        self.written += len(data)
+        self._costs[not in_head] += len(data)
+        if in_head:
+            self._head_end = self.written
+        while self._costs[1] > TAIL_BYTES and len(self._tail) > 1:
+            self._costs[1] -= len(self._tail.popleft().data) + _PIECE_COST
+
+    def forget(self) -> None:
+        """Leave out all that was written so far."""
+        self._head.clear()
+        self._tail.clear()
+        self._costs = [HEAD_BYTES, 0]  # what is still to come goes to the tail
+        self._head_end = 0
 
     def since(self, position: int) -> tuple[list[Piece], int]:
-        """Pieces from a position on, and the position after them; the first one is 0."""
-        pieces = self.head[position:]
-        first = len(self.head) + self._gone
-        if self._gone and position < first:
-            pieces.append(("stdout", b"\n[... %d bytes left out ...]\n" % self.left_out))
-        pieces += list(self.tail)[max(0, position - first) :]
-        return pieces, first + len(self.tail)
+        """What was written from a position on, and the position after it; the first one is 0."""
+        found = [*_from(self._head, position)]
+        first = self._tail[0].start if self._tail else self.written
+        missing = first - max(position, self._head_end)
+        if missing > 0:
+            found.append(("stdout", b"\n[... %d bytes left out ...]\n" % missing))
+        return [*found, *_from(self._tail, position)], self.written
 
     def text(self, stream: str | None = None) -> str:
         """One stream, or both as they came."""
@@ -92,13 +111,25 @@ class Log:
         return data.decode("utf-8", "replace")
 
 
-@dataclass
+def _from(parts: "list[_Part] | deque[_Part]", position: int) -> Iterator[Piece]:
+    found: list[Piece] = []
+    for part in reversed(parts):
+        if part.start + len(part.data) <= position:
+            break
+        found.append((part.stream, bytes(part.data[max(0, position - part.start) :])))
+    return reversed(found)
+
+
+@dataclass(eq=False)
 class Command:
     """One command of a session."""
 
-    id: str
+    number: int
+    """As the driver knows it."""
     text: str
     echo_input: bool
+    takes_input: bool
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
     log: Log = field(default_factory=Log)
     exit_code: int | None = None
     """None while it waits or runs."""
@@ -113,10 +144,15 @@ class Command:
 
     def end(self, exit_code: int) -> None:
         """It has ended."""
-        if self.exit_code is None:
-            self.exit_code = exit_code
-            self.ended.set()
-            self._wake()
+        self.exit_code = exit_code
+        self.ended.set()
+        self._wake()
+
+    def forget(self) -> None:
+        """Keep little more than that it was there."""
+        self.log.forget()
+        if len(self.text) > _SHORT:
+            self.text = self.text[:_SHORT] + "..."
 
     def _wake(self) -> None:
         self.written.set()
@@ -126,23 +162,34 @@ class Command:
 class Session:
     """One shell; made by `Sessions.create`."""
 
-    def __init__(self, name: str, sandbox: Sandbox, process: Process) -> None:
+    def __init__(
+        self, name: str, sandbox: Sandbox, process: Process, on_command_end: Callable[[Command], None]
+    ) -> None:
         self.id = name
-        self._sandbox = sandbox
+        self._sandbox: Sandbox | None = (
+            sandbox  # until its process has ended: it must not keep a sandbox alive
+        )
         self._process = process
+        self._on_command_end = on_command_end
         self.commands: dict[str, Command] = {}
-        self._waiting: deque[Command] = deque()
-        self._running: Command | None = None
-        self._number = 0
-        self._lines = bytearray()
+        self._numbered: dict[int, Command] = {}
+        self._unended: deque[Command] = deque()
+        """The one that runs, and those that wait."""
+        self._next_number = 1
+        self._frames = bytearray()
         self.over = False
         """Whether its shell has ended."""
         self.lost = False
         """Whether it ended with the sandbox, and not by itself."""
         self._reading = asyncio.create_task(self._read())
 
-    async def execute(self, text: str, echo_input: bool = True) -> Command:
+    async def execute(self, text: str, echo_input: bool = True, takes_input: bool = True) -> Command:
         """Queue a command; it begins when those before it have ended.
+
+        Args:
+            text: For the shell.
+            echo_input: Whether what is given to it shows in its log.
+            takes_input: Whether input can be given to it; else it reads the end of its input at once.
 
         Raises:
             SessionEnded: The shell has ended.
@@ -152,11 +199,13 @@ class Session:
             raise SessionEnded(f"session {self.id} has ended; create another one")
         if not text.strip() or len(text.encode("utf-8", "replace")) > MAX_COMMAND_BYTES or "\0" in text:
             raise InvalidSpec(f"a command has 1 to {MAX_COMMAND_BYTES} bytes and no NUL")
-        command = Command(str(uuid.uuid4()), text, echo_input)
-        self.commands[command.id] = command
-        self._waiting.append(command)
+        command = Command(self._next_number, text, echo_input, takes_input)
+        self._next_number += 1
+        self.commands[command.id] = self._numbered[command.number] = command
+        self._unended.append(command)
+        self._be_busy()
         self._forget_old()
-        await self._next()
+        await self._send({"id": command.number, "command": text, "input": takes_input})
         return command
 
     def command(self, ref: str) -> Command:
@@ -170,35 +219,44 @@ class Session:
         return self.commands[ref]
 
     async def give_input(self, command: Command, data: str) -> None:
-        """A line for a running command's stdin.
+        """A line for a command's stdin; what it has not read when it ends is dropped.
 
         Raises:
             CommandCompleted: It has ended.
+            WrongState: It was started to be waited for, and takes none.
+            InvalidSpec: It is too long.
         """
         if command.exit_code is not None:
             raise CommandCompleted(f"command {command.id} has ended and takes no input")
+        if not command.takes_input:
+            raise WrongState(f"command {command.id} takes no input; start it with runAsync for that")
         line = data if data.endswith("\n") else data + "\n"
+        encoded = line.encode("utf-8", "replace")
+        if len(encoded) > MAX_INPUT_BYTES:
+            raise InvalidSpec(f"input is {len(encoded)} bytes; at most {MAX_INPUT_BYTES} are taken at once")
         if command.echo_input:
-            command.note("stdout", line.encode("utf-8", "replace"))
-        await self._send({"input": line})
+            command.note("stdout", encoded)
+        await self._send({"id": command.number, "give": encoded.decode()})
 
     async def follow(self, command: Command) -> AsyncGenerator[Piece, None]:
         """What a command writes, from its beginning to its end; reading it is activity."""
-        position = 0
-        self._sandbox.busy += 1
+        position, sandbox = 0, self._sandbox
+        if sandbox is not None:
+            sandbox.busy += 1
         try:
             while True:
                 more = command.written
                 pieces, position = command.log.since(position)
                 for piece in pieces:
                     yield piece
-                if command.exit_code is not None and position == command.log.since(position)[1]:
+                if command.exit_code is not None and position == command.log.written:
                     return
                 if not pieces:
                     await more.wait()
         finally:
-            self._sandbox.busy -= 1
-            self._sandbox.touch()
+            if sandbox is not None:
+                sandbox.busy -= 1
+                sandbox.touch()
 
     async def close(self) -> None:
         """End the shell and everything in it."""
@@ -207,13 +265,6 @@ class Session:
 
     # inside
 
-    async def _next(self) -> None:
-        if self._running is None and self._waiting and not self.over:
-            self._running = self._waiting.popleft()
-            self._number += 1
-            self._sandbox.busy += 1
-            await self._send({"id": self._number, "command": self._running.text})
-
     async def _send(self, request: dict[str, object]) -> None:
         with contextlib.suppress(BrokenPipeError):  # then its end is about to be read
             await self._process.write(msgspec.json.encode(request) + b"\n")
@@ -221,49 +272,75 @@ class Session:
     async def _read(self) -> None:
         try:
             while (item := await self._process.read()) is not None:
-                stream, data = item
-                if stream == "report":
-                    await self._hear(data)
-                elif self._running is not None:
-                    self._running.note(stream, data)
-        except msgspec.MsgspecError:
+                if item[0] == "stdout":  # the rest are the last words of a driver that failed
+                    self._hear(item[1])
+        except ValueError:
             await self._process.kill()
         finally:
-            self.over = True
-            result = await self._process.wait()
-            self.lost = result.verdict is Verdict.LOST
-            self._done(result.exit_code)
-            for command in self._waiting:
-                command.note("stderr", b"the session ended before this command began\n")
-                command.end(126)
-            self._waiting.clear()
+            await self._end()
 
-    async def _hear(self, data: bytes) -> None:
-        self._lines += data
-        if len(self._lines) > _MAX_LINE:
-            raise msgspec.ValidationError("a line that is too long")
-        *lines, rest = bytes(self._lines).split(b"\n")
-        self._lines[:] = rest
-        for text in lines:
-            line = _decode(text)
-            if line.ended is not None:
-                self.over = True
-                self._done(line.ended)
-            elif line.id == self._number:
-                self._done(line.code)
-                await self._next()
+    async def _end(self) -> None:
+        try:
+            result = await self._process.wait()
+            self.lost, exit_code = result.verdict is Verdict.LOST, result.exit_code
+        except SandboxLost:
+            self.lost, exit_code = True, 137
+        self._end_all(exit_code)
+        self._sandbox = None
+
+    def _hear(self, data: bytes) -> None:
+        """Take a piece of what the driver says.
+
+        Raises:
+            ValueError: It never says that.
+        """
+        self._frames += data
+        while len(self._frames) >= HEADER.size:
+            kind, number, value = HEADER.unpack_from(self._frames)
+            size = HEADER.size + (value if kind in _STREAMS else 0)
+            if size > HEADER.size + _MAX_PAYLOAD:
+                raise ValueError("a frame that is too long")
+            if len(self._frames) < size:
+                return
+            payload = bytes(self._frames[HEADER.size : size])
+            del self._frames[:size]
+            self._take(kind, number, value, payload)
+
+    def _take(self, kind: bytes, number: int, value: int, payload: bytes) -> None:
+        if kind in _STREAMS:
+            if number in self._numbered:  # it may have been forgotten while it wrote on
+                self._numbered[number].note(_STREAMS[kind], payload)
+        elif kind == CODE and self._unended and self._unended[0].number == number:
+            self._done(value & 0xFF)
+        elif kind == END:
+            self._end_all(value & 0xFF)
+        else:
+            raise ValueError("a frame that was not to be expected")
+
+    def _end_all(self, exit_code: int) -> None:
+        running = self._unended[0] if self._unended else None
+        self.over = True
+        while self._unended:
+            if self._unended[0] is not running:
+                self._unended[0].note("stderr", b"the session ended before this command began\n")
+            self._done(exit_code if self._unended[0] is running else 126)
 
     def _done(self, exit_code: int) -> None:
-        if self._running is not None:
-            self._running.end(exit_code if exit_code >= 0 else 128 - exit_code)
-            self._running = None
+        command = self._unended.popleft()
+        command.end(exit_code)
+        if self._sandbox is not None and not self._unended:
             self._sandbox.busy -= 1
             self._sandbox.touch()
+        self._on_command_end(command)
+
+    def _be_busy(self) -> None:
+        if self._sandbox is not None and len(self._unended) == 1:
+            self._sandbox.busy += 1
 
     def _forget_old(self) -> None:
-        over = [number for number, command in self.commands.items() if command.exit_code is not None]
-        for number in over[: max(0, len(self.commands) - MAX_COMMANDS)]:
-            del self.commands[number]
+        over = [command for command in self.commands.values() if command.exit_code is not None]
+        for command in over[: max(0, len(self.commands) - MAX_COMMANDS)]:
+            del self.commands[command.id], self._numbered[command.number]
 
 
 class Sessions:
@@ -273,6 +350,9 @@ class Sessions:
         self._sandbox = weakref.ref(sandbox)
         self._sessions: dict[str, Session] = {}
         self._making: set[str] = set()
+        self._ended: deque[tuple[Command, int]] = deque()
+        """Ended commands whose output is kept, with what it takes; oldest first."""
+        self._kept = 0
 
     async def create(self, name: str) -> Session:
         """A new session.
@@ -289,12 +369,12 @@ class Sessions:
         self._drop_lost()
         if name in self._sessions or name in self._making:
             raise Conflict(f"Session with ID {name[:100]} already exists")
-        if len(self._sessions) >= MAX_SESSIONS:
+        if len(self._sessions) + len(self._making) >= MAX_SESSIONS:
             raise InvalidSpec(f"a sandbox has at most {MAX_SESSIONS} sessions; delete some")
         self._making.add(name)
         try:
-            process = await sandbox.open(CodeRun(_SOURCE), counts=False)
-            made = self._sessions[name] = Session(name, sandbox, process)
+            process = await sandbox.open(Shell(), counts=False)
+            made = self._sessions[name] = Session(name, sandbox, process, self._on_command_end)
         finally:
             self._making.discard(name)
         return made
@@ -310,7 +390,7 @@ class Sessions:
             raise NotFound(f"Session with ID {name[:100]} not found")
         return self._sessions[name]
 
-    def list(self) -> list[Session]:
+    def list(self) -> "list[Session]":
         """In order of creation."""
         self._drop_lost()
         return list(self._sessions.values())
@@ -324,13 +404,25 @@ class Sessions:
         session = self.get(name)
         del self._sessions[name]
         await session.close()
+        gone = set(session.commands.values())
+        self._ended = deque((command, cost) for command, cost in self._ended if command not in gone)
+        self._kept = sum(cost for _, cost in self._ended)
+
+    def _on_command_end(self, command: Command) -> None:
+        cost = command.log.cost + len(command.text) + _COMMAND_COST
+        self._ended.append((command, cost))
+        self._kept += cost
+        while self._kept > KEPT_BYTES and self._ended:
+            oldest, its = self._ended.popleft()
+            oldest.forget()
+            self._kept -= its
 
     def _drop_lost(self) -> None:
         """Sessions end with the box they were in: a sandbox that was started again begins without any."""
         self._sessions = {name: session for name, session in self._sessions.items() if not session.lost}
 
 
-_sessions: weakref.WeakKeyDictionary[Sandbox, Sessions] = weakref.WeakKeyDictionary()
+_sessions: "weakref.WeakKeyDictionary[Sandbox, Sessions]" = weakref.WeakKeyDictionary()
 
 
 def sessions_of(sandbox: Sandbox) -> Sessions:

@@ -88,3 +88,23 @@ class Configuration(msgspec.Struct, rename="camel", kw_only=True):
     maintanance_mode: bool = False
     """Their spelling."""
     environment: str
+
+
+class Point(msgspec.Struct):
+    """One figure at one time."""
+
+    timestamp: str
+    value: float
+
+
+class Series(msgspec.Struct, rename="camel"):
+    """Figures of one name."""
+
+    metric_name: str
+    data_points: list[Point]
+
+
+class History(msgspec.Struct):
+    """Answer of `GET /sandbox/{sandbox}/telemetry/metrics`."""
+
+    series: list[Series]

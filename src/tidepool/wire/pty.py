@@ -4,6 +4,7 @@ import base64
 import binascii
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 EXIT_CONTROL = "X-Daytona-Pty-Exit-Control"
 """Subprotocol: the client wants to be told of the end in a message before the closing frame."""
@@ -69,10 +70,11 @@ class Exit(msgspec.Struct, rename="camel"):
     """The reason of the closing frame."""
 
     exit_code: int
-    exit_reason: str
+    exit_reason: str | UnsetType = UNSET
+    """Why; clients take it for an error, so there is none where the shell ended by itself."""
 
 
-class Exited(Exit, rename="camel", tag="control"):
+class Exited(Exit, rename="camel", tag="control", kw_only=True):
     """The last message."""
 
     status: str = "exited"

@@ -110,9 +110,7 @@ def test_whatever_ends_a_cell_is_an_answer(worker: Conversation, code: str, name
 
 def test_what_a_program_prints_or_sends_to_its_children_is_no_answer(worker: Conversation) -> None:
     forged = '{"id": 1, "error": null}'
-    code = (
-        f"import subprocess\nprint('{forged}')\nx = subprocess.run(['sh', '-c', 'echo x >&4'], close_fds=False)"
-    )
+    code = f"import subprocess\nprint('{forged}')\nx = subprocess.run(['sh', '-c', 'echo x >&4'], close_fds=False)"
     assert worker.run(code) is None
     out, err = worker.end()
     assert out == forged + "\n"

@@ -11,7 +11,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from tidepool.engine.guest import charts, frames, imports, run, syscalls, terminal, tests
+from tidepool.engine.guest import charts, frames, imports, run, session, syscalls, terminal, tests
 
 PYTHON = "/usr/local/bin/python3"
 OOM_SCORE_ADJ = 500
@@ -34,6 +34,8 @@ def plan(message: dict[str, Any], base_env: dict[str, str]) -> Plan:
     kind = str(message["kind"])
     if kind == "exec":
         return Plan(kind, "exec", env, list(message["argv"]))
+    if kind == "session":
+        return Plan(kind, "fork", env)
     cwd = str(message["cwd"])
     place = os.path.dirname(os.path.join(cwd, message["path"])) if kind == "script" else cwd
     if run.can_fork(env, place, int(message["uid"])):
@@ -122,6 +124,8 @@ def as_user(uid: int, gid: int) -> None:
 def _run_forked(chosen: Plan, message: dict[str, Any]) -> NoReturn:
     os.environ.clear()
     os.environ.update(chosen.env)
+    if chosen.kind == "session":
+        session.run()
     if chosen.kind == "source":
         with os.fdopen(3, "rb") as file:
             source = file.read()

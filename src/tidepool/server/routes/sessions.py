@@ -56,11 +56,13 @@ async def execute(request: Request) -> Response:
     """`POST /process/session/{session}/exec`: 200 when it has ended, 202 at once for an asynchronous one."""
     asked = await read_json(request, wire.Execute)
     sandbox_of(request).touch()
+    at_once = bool(asked.run_async or asked.is_async)
     try:
-        command = await _session(request).execute(asked.command, not asked.suppress_input_echo)
+        # Nobody knows the id of one that is waited for: rather an end of input than one that waits for it for ever.
+        command = await _session(request).execute(asked.command, not asked.suppress_input_echo, at_once)
     except toolbox.SessionEnded as error:
         return refusal(request.scope, 410, str(error), wire.SESSION_ENDED)
-    if asked.run_async or asked.is_async:
+    if at_once:
         return json_answer(wire.Executed(command.id), 202)
     await command.ended.wait()
     assert command.exit_code is not None
@@ -162,6 +164,7 @@ routes: list[BaseRoute] = [
     Route(paths.SESSIONS, list_all, methods=["GET"]),
     Route(paths.ENTRYPOINT, entrypoint, methods=["GET"]),
     Route(paths.ENTRYPOINT_LOGS, entrypoint, methods=["GET"]),
+    WebSocketRoute(paths.ENTRYPOINT_LOGS, entrypoint),
     Route(paths.SESSION, get, methods=["GET"]),
     Route(paths.SESSION, delete, methods=["DELETE"]),
     Route(paths.SESSION_EXECUTE, execute, methods=["POST"]),

@@ -5,6 +5,7 @@ import math
 import re
 from datetime import UTC, datetime
 
+import msgspec
 from msgspec import UNSET
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -23,6 +24,16 @@ SAMPLE_S = 0.1
 """Between the two looks at the processor time."""
 _PORT = re.compile("[0-9]{1,5}")
 _DONE: dict[str, str] = {}
+_SERIES = {
+    "daytona.sandbox.cpu.utilization": "cpuUsedPct",
+    "daytona.sandbox.cpu.limit": "cpuCount",
+    "daytona.sandbox.memory.usage": "memUsed",
+    "daytona.sandbox.memory.limit": "memTotal",
+    "daytona.sandbox.memory.cache": "memCache",
+    "daytona.sandbox.filesystem.usage": "diskUsed",
+    "daytona.sandbox.filesystem.total": "diskTotal",
+}
+"""Names that clients ask for, and the members of the present figures that answer them."""
 
 
 async def update_env(request: Request) -> Response:
@@ -56,7 +67,23 @@ async def port_in_use(request: Request) -> Response:
 @ends_with_client
 async def metrics(request: Request) -> Response:
     """`GET /system/metrics`: takes a tenth of a second, in which the processor time is counted."""
-    sandbox = sandbox_of(request)
+    return json_answer(await _sample(sandbox_of(request)))
+
+
+@ends_with_client
+async def history(request: Request) -> Response:
+    """`GET /sandbox/{sandbox}/telemetry/metrics`: the present figures as series of one point; none are kept."""
+    now = msgspec.to_builtins(await _sample(sandbox_of(request)))
+    wanted = ",".join(request.query_params.getlist("metricNames")).split(",")
+    series = [
+        wire.Series(name, [wire.Point(now["timestamp"], float(now[field]))])
+        for name, field in _SERIES.items()
+        if field in now and (wanted == [""] or name in wanted)
+    ]
+    return json_answer(wire.History(series))
+
+
+async def _sample(sandbox: Sandbox) -> wire.Metrics:
     limits, loop = sandbox.spec.limits, asyncio.get_running_loop()
     total, free = await sandbox.files.space("/tmp")
     before, began = await sandbox.usage(), loop.time()
@@ -66,7 +93,7 @@ async def metrics(request: Request) -> Response:
     if before.cpu_ns is not None and after.cpu_ns is not None:
         used_pct = round((after.cpu_ns - before.cpu_ns) / 1e7 / passed / limits.cpu, 2)
     now = datetime.now(UTC)
-    answer = wire.Metrics(
+    return wire.Metrics(
         cpu_count=math.ceil(limits.cpu),
         cpu_used_pct=UNSET if used_pct is None else used_pct,
         mem_total=limits.memory_bytes,
@@ -78,7 +105,6 @@ async def metrics(request: Request) -> Response:
         timestamp=timestamp(now),
         timestamp_unix=int(now.timestamp()),
     )
-    return json_answer(answer)
 
 
 routes = [
@@ -87,3 +113,4 @@ routes = [
     Route(paths.PORT_IN_USE, port_in_use, methods=["GET"]),
     Route(paths.METRICS, metrics, methods=["GET"]),
 ]
+control_routes = [Route(paths.METRICS_HISTORY, history, methods=["GET"])]
