@@ -366,6 +366,7 @@ def _plain_assignments(tree: ast.Module) -> None:
 
     class Shorten(ast.NodeTransformer):
         def visit_Assign(self, node: ast.Assign) -> ast.stmt:
+            """One assignment."""
             target, value = node.targets[0], node.value
             if len(node.targets) == 1 and isinstance(target, ast.Name) and isinstance(value, ast.BinOp):
                 left = value.left

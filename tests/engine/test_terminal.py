@@ -1,4 +1,4 @@
-"""What programs at a terminal of a sandbox see of it: its size, its signals, its jobs; and what they cannot do with it."""
+"""What programs at a terminal of a sandbox see of it: size, signals, jobs; and what they cannot do with it."""
 
 import asyncio
 import shutil
@@ -68,15 +68,16 @@ def test_a_program_is_told_of_another_size(host: EngineThread, box: Sandbox) -> 
 def test_a_shell_has_job_control(host: EngineThread, box: Sandbox) -> None:
     async def talk() -> None:
         process = await box.open(Command(argv=("/bin/bash", "--norc", "-i")), terminal=(80, 24))
-        await process.write(b"PS1=\nsleep 60\n")
-        await until(process, b"sleep 60\r\n")
+        await process.write(b"echo be''gun; sleep 60\n")
+        shown = await until(process, b"begun")
         await asyncio.sleep(0.2)
         await process.write(b"\x1a")  # Ctrl-Z
-        shown = await until(process, b"Stopped")
-        await process.write(b"jobs -l; fg\n")
-        await until(process, b"fg\r\nsleep 60\r\n")
+        shown += await until(process, b"Stopped")
+        await process.write(b"echo ag''ain; fg\n")
+        shown += await until(process, b"again\r\nsleep 60\r\n")
         await asyncio.sleep(0.2)
         await process.write(b"\x03")
+        shown += await until(process, b"^C")
         await process.write(b"echo code-$?; exit\n")
         shown += await until(process, b"code-130")
         assert b"cannot set terminal process group" not in shown

@@ -22,6 +22,7 @@ from tests.conftest import Server
 from tests.server.client import Api, Started, started
 from tests.server.conftest import Box
 from tests.server.tenants import KEYS, TwoTenants
+from tidepool.server.config import from_environment
 from tidepool.server.ssh_access import Accesses, digest
 from tidepool.server.store import Store
 
@@ -43,7 +44,7 @@ def place() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def ssh_server(place: Path) -> Iterator[Server]:
     """A server with SSH on a free port."""
-    environment = {"TIDEPOOL_SSH_PORT": "0", "TIDEPOOL_STATE_DIR": str(place)}
+    environment = {"TIDEPOOL_SSH_PORT": "0", "TIDEPOOL_STATE_DIR": str(place), "TIDEPOOL_REALM": ""}
     with started("--port", "0", "--pool", "1", environment=environment) as server:
         assert server.url, server.wait()
         yield Server(server.url, "key", server.process.pid)
@@ -390,11 +391,29 @@ def test_openssh_gets_in(box: Box, api: Api) -> None:
     assert (done.returncode, done.stdout) == (6, _CONTENT)
 
 
-@pytest.mark.parametrize("port", ["x", "-1", "65536", "1" * 30])
-def test_a_port_that_is_none_is_said(port: str, tmp_path: Path) -> None:
-    with started("--port", "0", environment={"TIDEPOOL_SSH_PORT": port}) as server:
-        status, said = server.wait()
-    assert (server.url, status, "must be a port" in said) == ("", 1, True)
+def test_the_host_key_is_made_once_and_its_owners_alone(tmp_path: Path) -> None:
+    from tidepool.server.ssh import host_key
+
+    file = tmp_path / "key"
+    assert host_key(file).export_public_key() == host_key(file).export_public_key()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [one.name for one in tmp_path.iterdir()] == ["key"]
+    file.write_text("no key")
+    with pytest.raises(ValueError, match="remove it"):
+        host_key(file)
+
+
+@pytest.mark.parametrize("port", ["x", "-1", "65536", "1" * 30, "\N{SUPERSCRIPT TWO}"])
+def test_a_port_that_is_none_is_said(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEPOOL_SSH_PORT", port)
+    with pytest.raises(ValueError, match="must be a port"):
+        from_environment(needs_key=False)
+
+
+def test_the_port_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert from_environment(needs_key=False)[0].ssh_port is None
+    monkeypatch.setenv("TIDEPOOL_SSH_PORT", "2222")
+    assert from_environment(needs_key=False)[0].ssh_port == 2222
 
 
 def test_without_asyncssh_the_start_says_what_to_install() -> None:

@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tidepool.engine.engine import Engine, EngineConfig
+    from tidepool.engine.config import EngineConfig
+    from tidepool.engine.engine import Engine
     from tidepool.engine.files import Download, FileInfo, Files
     from tidepool.engine.host import drop_privileges
     from tidepool.engine.lifecycle import State
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from tidepool.engine.spec import CodeRun, Command, Limits, SandboxSpec, Secret, Shell, TestRun, Volume
 
 _ROOMS = {
-    "engine": ("Engine", "EngineConfig"),
+    "config": ("EngineConfig",),
+    "engine": ("Engine",),
     "files": ("Download", "FileInfo", "Files"),
     "host": ("drop_privileges",),
     "lifecycle": ("State",),

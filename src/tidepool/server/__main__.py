@@ -24,7 +24,7 @@ _SAID_ELSEWHERE = (
     "upgrade request",  # a client asks for a websocket, is told 404, and goes on without
     "WebSocket library",
     "Application startup failed",
-    "tidepool.server.app.CannotStart",  # a traceback that ends in a sentence which has been said
+    "tidepool.server.parts.CannotStart",  # a traceback that ends in a sentence which has been said
 )
 
 
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
             needs_key=listener.family != socket.AF_UNIX,
             idle_s=args.idle,
             pool_size=args.pool,
-            default_network=args.network,
+            default_network=args.network or _usual_network(listener),
         )
         ssh = listen_tcp(args.host, config.ssh_port) if config.ssh_port is not None else None
     except (OSError, ValueError) as error:
@@ -48,6 +48,11 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write(f"tidepool: {note}\n")
     with listener:
         return asyncio.run(_run(config, listener, ssh))
+
+
+def _usual_network(listener: socket.socket) -> str:
+    """What sandboxes reach when nobody says: a user's own programs fetch packages; clients of a service expect all."""
+    return DEFAULT_NETWORK if listener.family == socket.AF_UNIX else "all"
 
 
 def _cannot_start(error: Exception) -> int:
@@ -125,8 +130,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--network",
         choices=("none", "packages", "all"),
-        default=DEFAULT_NETWORK,
-        help="for sandboxes whose request names none (default %(default)s)",
+        help="for sandboxes whose request names none (default all over TCP, packages over a Unix socket)",
     )
     return parser.parse_args(argv)
 

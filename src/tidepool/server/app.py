@@ -1,24 +1,20 @@
 """The whole application on one screen: routes, middleware in order, errors."""
 
 import asyncio
-import fcntl
 import logging
-import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount
 
-from tidepool.engine import Engine, Sandbox, State
+from tidepool.engine import Engine
 from tidepool.engine.errors import TidepoolError
-from tidepool.server import events, openapi, translate
+from tidepool.server import events, openapi, parts
 from tidepool.server.auth import Auth, Judge
 from tidepool.server.config import ServerConfig
 from tidepool.server.connection import UnderWay
@@ -26,9 +22,7 @@ from tidepool.server.errors import on_engine_error, on_fault, on_http_error
 from tidepool.server.gate import Gate
 from tidepool.server.keeper import Keeper
 from tidepool.server.keys import Identity, Keys
-from tidepool.server.objects import Objects
 from tidepool.server.preview import SignedPreviews
-from tidepool.server.records import Listener, Registry
 from tidepool.server.routes import (
     elsewhere,
     files,
@@ -54,10 +48,6 @@ from tidepool.server.routes import (
     volumes,
     warm_pools,
 )
-from tidepool.server.snapshots import Snapshots
-from tidepool.server.ssh_access import Accesses
-from tidepool.server.store import Store
-from tidepool.server.vault import Vault
 from tidepool.wire import paths
 
 log = logging.getLogger("tidepool.server")
@@ -122,30 +112,10 @@ def build_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        lock = _lock(config.records_dir)
-        app.state.store = store = await _opened(config.database_url)
-        app.state.keys, app.state.vault = Keys(store), Vault(store, config.records_dir)
-        app.state.warm_pools, app.state.events = warm_pools.WarmPools(store), events.Events(judge)
-        app.state.objects = objects = Objects.open(config.records_dir)
-        app.state.snapshots = await _snapshots(engine, store, config, objects)
-        app.state.registry = registry = Registry(
-            engine, keeper, store, _teller(app.state.events, engine, keeper)
-        )
-        await _restored(registry)
-        tasks = [asyncio.create_task(keeper.run()), asyncio.create_task(registry.run())]
-        app.state.ssh_access = accesses = Accesses(store)
-        if ssh_listener is not None:
-            tasks.append(await _ssh(engine, config, accesses, ssh_listener))
-        for task in tasks:
-            task.add_done_callback(ended)
-        yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        await app.state.events.close()
-        await app.state.snapshots.close()
-        await store.close()
-        os.close(lock)
+        async with parts.opened(app.state, judge) as tasks:
+            for task in tasks:
+                task.add_done_callback(ended)
+            yield
 
     def ended(watching: asyncio.Task[None]) -> None:
         if not watching.cancelled():  # without it sandboxes would be left behind: better no server
@@ -171,75 +141,3 @@ def build_app(
     app.state.started_at, app.state.previews = datetime.now(UTC), SignedPreviews()
     app.state.ssh_listener = ssh_listener
     return app
-
-
-def _teller(listeners: events.Events, engine: Engine, keeper: Keeper) -> Listener:
-    """Tells clients that listen of each change of a sandbox's state."""
-
-    def tell(sandbox: Sandbox, before: State, after: State) -> None:
-        def data(url: str) -> Any:
-            terms = keeper.terms_of(sandbox)
-            body = translate.sandbox_body(sandbox, terms, url, engine.enforced, engine.not_enforced)
-            return {"sandbox": body, "oldState": before.value, "newState": after.value}
-
-        listeners.emit(sandbox.spec.tenant, "sandbox.state.updated", data)
-
-    return tell
-
-
-class CannotStart(Exception):
-    """The start ends here; the reason has been logged."""
-
-
-async def _snapshots(engine: Engine, store: Store, config: ServerConfig, objects: Objects) -> Snapshots:
-    try:
-        return await Snapshots.open(engine, store, config, objects.paths)
-    except ValueError as error:  # of the registry's URL
-        log.critical("cannot start: %s", error)
-        raise CannotStart(error) from None
-
-
-async def _ssh(
-    engine: Engine, config: ServerConfig, accesses: Accesses, listener: socket.socket
-) -> asyncio.Task[None]:
-    from tidepool.server.ssh import Gateway  # it needs an optional library
-
-    gateway = Gateway(engine, accesses)
-    try:
-        await gateway.listen(listener, config.records_dir)
-    except (OSError, ValueError) as error:
-        log.critical("cannot start: %s", error)
-        raise CannotStart(error) from None
-    return asyncio.create_task(gateway.run())
-
-
-def _lock(directory: Path) -> int:
-    """A descriptor that keeps other servers out of this one's records."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        log.critical(
-            "cannot start: another server uses %s; give this one a TIDEPOOL_REALM or another TIDEPOOL_STATE_DIR",
-            directory,
-        )
-        raise CannotStart(directory) from None
-    return fd
-
-
-async def _restored(registry: Registry) -> None:
-    try:
-        await registry.restore()
-    except TidepoolError as error:
-        log.critical("cannot start: %s", error)
-        raise CannotStart(error) from None
-
-
-async def _opened(url: str) -> Store:
-    try:
-        return await Store.open(url)
-    except TidepoolError as error:
-        log.critical("cannot start: %s", error)
-        raise CannotStart(error) from None

@@ -159,6 +159,31 @@ class Command:
         self.written = asyncio.Event()
 
 
+class Frames:
+    """What a driver says, cut into frames."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def take(self, data: bytes) -> Iterator[tuple[bytes, int, int, bytes]]:
+        """Kind, number, value and payload of each frame that a piece completes.
+
+        Raises:
+            ValueError: A driver never says that.
+        """
+        self._rest += data
+        while len(self._rest) >= HEADER.size:
+            kind, number, value = HEADER.unpack_from(self._rest)
+            if kind not in (*_STREAMS, CODE, END) or (kind in _STREAMS and value > _MAX_PAYLOAD):
+                raise ValueError(f"a frame of kind {kind!r} and {value} bytes")
+            size = HEADER.size + (value if kind in _STREAMS else 0)
+            if len(self._rest) < size:
+                return
+            payload = bytes(self._rest[HEADER.size : size])
+            del self._rest[:size]
+            yield kind, number, value, payload
+
+
 class Session:
     """One shell; made by `Sessions.create`."""
 
@@ -176,7 +201,7 @@ class Session:
         self._unended: deque[Command] = deque()
         """The one that runs, and those that wait."""
         self._next_number = 1
-        self._frames = bytearray()
+        self._frames = Frames()
         self.over = False
         """Whether its shell has ended."""
         self.lost = False
@@ -273,7 +298,8 @@ class Session:
         try:
             while (item := await self._process.read()) is not None:
                 if item[0] == "stdout":  # the rest are the last words of a driver that failed
-                    self._hear(item[1])
+                    for frame in self._frames.take(item[1]):
+                        self._take(*frame)
         except ValueError:
             await self._process.kill()
         finally:
@@ -288,25 +314,12 @@ class Session:
         self._end_all(exit_code)
         self._sandbox = None
 
-    def _hear(self, data: bytes) -> None:
-        """Take a piece of what the driver says.
+    def _take(self, kind: bytes, number: int, value: int, payload: bytes) -> None:
+        """Do what a frame says.
 
         Raises:
-            ValueError: It never says that.
+            ValueError: It cannot come now.
         """
-        self._frames += data
-        while len(self._frames) >= HEADER.size:
-            kind, number, value = HEADER.unpack_from(self._frames)
-            size = HEADER.size + (value if kind in _STREAMS else 0)
-            if size > HEADER.size + _MAX_PAYLOAD:
-                raise ValueError("a frame that is too long")
-            if len(self._frames) < size:
-                return
-            payload = bytes(self._frames[HEADER.size : size])
-            del self._frames[:size]
-            self._take(kind, number, value, payload)
-
-    def _take(self, kind: bytes, number: int, value: int, payload: bytes) -> None:
         if kind in _STREAMS:
             if number in self._numbered:  # it may have been forgotten while it wrote on
                 self._numbered[number].note(_STREAMS[kind], payload)
@@ -315,7 +328,7 @@ class Session:
         elif kind == END:
             self._end_all(value & 0xFF)
         else:
-            raise ValueError("a frame that was not to be expected")
+            raise ValueError("the end of a command that does not run")
 
     def _end_all(self, exit_code: int) -> None:
         running = self._unended[0] if self._unended else None

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 HEADER = struct.Struct(">cII")
 """Kind, number of the command, length of the payload; where there is none, the exit code."""
 OUT, ERR, CODE, END = b"o", b"e", b"x", b"z"
-"""What it wrote; that it has ended; that the shell has."""
+"""What it wrote; that it has ended; that the shell has, and with it the command that ran."""
 _CHUNK = 1 << 16
 _AT_THE_END = 64
 """Chunks read of a stream when its command ends: what else goes on writing is not waited for."""
@@ -133,18 +133,19 @@ class _Driver:
 
     def _on_codes(self, data: bytes) -> None:
         *lines, self._codes = (self._codes + data).split(b"\n")
-        for line in lines:
-            self._finish(int(line))
+        for line in filter(bytes.isdigit, lines):  # a command can find this pipe
+            self._finish(int(line) & 0xFF)
             self._begin()
 
-    def _finish(self, code: int) -> None:
+    def _finish(self, code: int, kind: bytes = CODE) -> None:
         command, self._running = self._running, None
         if command is not None:
             for fd in command.outputs.values():
                 self._read(fd, _AT_THE_END)
             self._unwritten.pop(command.feed, None)
             command.close()
-            _say(CODE, command.number, code)
+        if command is not None or kind == END:
+            _say(kind, command.number if command is not None else 0, code)
 
     def _on_child(self, _: bytes) -> None:
         while True:
@@ -156,8 +157,7 @@ class _Driver:
                 self._read(self._read_codes, 1)  # what it said before
                 code = os.waitstatus_to_exitcode(status)
                 code = code if code >= 0 else 128 - code
-                self._finish(code)
-                _say(END, 0, code)
+                self._finish(code, END)
             if pid == 0:
                 return
 
