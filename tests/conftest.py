@@ -91,7 +91,7 @@ def server(state_dirs: StateDirs) -> Iterator[Server]:
     """One server for the session, started as a user does; ended as a user does, which must succeed."""
     key = secrets.token_hex(16)
     command = [sys.executable, "-m", "tidepool.server", "--port", "0"]
-    environment = os.environ | {"TIDEPOOL_API_KEY": key}
+    environment = os.environ | {"TIDEPOOL_API_KEY": key, "TIDEPOOL_SSH_PORT": "0"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             assert process.stdout is not None

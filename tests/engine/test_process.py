@@ -174,6 +174,18 @@ def test_a_terminal_is_one_and_belongs_to_the_sandbox(host: EngineThread, box: S
     host.run(talk())
 
 
+def test_nothing_can_be_put_into_a_terminals_input_from_inside(host: EngineThread, box: Sandbox) -> None:
+    code = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSTI, b'x')"
+
+    async def talk() -> None:
+        process = await box.open(Command(shell=f'ls /dev/pts; python3 -c "{code}"'), terminal=(80, 24))
+        shown = (await rest(process)).decode().split("\r\n")
+        assert shown[0].split() == ["0", "ptmx"], shown
+        assert shown[-2] == "PermissionError: [Errno 1] Operation not permitted", shown
+
+    host.run(talk())
+
+
 def test_a_terminal_is_typed_at_and_resized(host: EngineThread, box: Sandbox) -> None:
     async def talk() -> None:
         process = await box.open(Command(argv=("/bin/bash", "--norc", "-i")), terminal=(80, 24))

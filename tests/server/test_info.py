@@ -37,7 +37,6 @@ def test_the_handshake(api: Api, server: Server) -> None:
         ("GET", "/api/nothing", 404),
         ("GET", "/api/", 404),
         ("GET", "/", 404),
-        ("GET", "/toolbox/x/process/session", 404),
         ("DELETE", "/api/health", 405),
         ("GET", "/toolbox/x/process/execute", 405),
         ("PATCH", "/api/sandbox", 405),

@@ -166,11 +166,12 @@ def test_the_configured_key_is_known_and_may_do_all(api: Api) -> None:
 
 @pytest.mark.needs("user_namespace", "overlayfs")
 def test_keys_outlive_the_server() -> None:
-    with started("--port", "0", "--pool", "0", "--idle", "60") as server:
+    place = {"TIDEPOOL_REALM": "keys-outlive"}
+    with started("--port", "0", "--pool", "0", "--idle", "60", environment=place) as server:
         api = Api(server.url, "key")
         value = api.call("POST", "/api-keys", {"name": "lasting", "permissions": []}).json["value"]
         api.close()
-    with started("--port", "0", "--pool", "0", "--idle", "60") as server:
+    with started("--port", "0", "--pool", "0", "--idle", "60", environment=place) as server:
         api, first = Api(server.url, value), Api(server.url, "key")
         assert api.call("GET", "/api-keys/current").json["name"] == "lasting"
         assert first.call("DELETE", "/api-keys/lasting").status == 204

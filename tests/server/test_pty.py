@@ -165,6 +165,14 @@ def test_what_cannot_be_is_refused_with_a_status_before_the_upgrade(box: Box) ->
     assert listed(box) == ["t"]
 
 
+def test_a_sandbox_has_a_hundred_terminals_at_most(box: Box) -> None:
+    for number in range(terminals.MAX_TERMINALS):
+        assert make(box, id=f"t{number}", lazyStart=True).status == 201
+    assert make(box, lazyStart=True).status == 409
+    assert box.toolbox.call("DELETE", "/process/pty/t0").status == 200
+    assert make(box, lazyStart=True).status == 201
+
+
 def test_a_socket_needs_a_key_or_the_token_of_the_toolbox(box: Box, make_box: Callable[..., Box]) -> None:
     api = box.toolbox.at("/api")
     token = api.call("GET", f"/sandbox/{box.id}/ports/1/preview-url").json["token"]

@@ -1,6 +1,7 @@
 """SSH into real sandboxes of a real server, with a real client: what a token opens, how long, and what it does not."""
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -229,6 +230,28 @@ async def test_one_connection_has_so_many_sessions(box: Box, api: Api) -> None:
             process.stdin.write_eof()
             await process.wait()
         assert (await connection.run("true")).exit_status == 0
+
+
+async def test_only_so_many_connections_are_held(box: Box, api: Api) -> None:
+    access = allowed(api, box.id)
+    port = int(_COMMAND.fullmatch(access["sshCommand"])[1])  # type: ignore[index]
+    streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(100)]
+    try:
+        for reader, _ in streams:
+            assert await reader.readline() == b"SSH-2.0-tidepool\r\n"
+        with pytest.raises((OSError, asyncssh.Error)):
+            async with connected(access):
+                pass
+    finally:
+        for _, writer in streams:
+            writer.close()
+    for _ in range(50):  # the server has seen them go
+        with contextlib.suppress(OSError, asyncssh.Error):
+            async with connected(access) as connection:
+                assert (await connection.run("echo in")).stdout == b"in\n"
+                return
+        await asyncio.sleep(0.1)
+    pytest.fail("nobody is let in any more")
 
 
 async def test_who_has_no_token_is_not_let_in(box: Box, api: Api) -> None:

@@ -417,9 +417,7 @@ class Sessions:
         session = self.get(name)
         del self._sessions[name]
         await session.close()
-        gone = set(session.commands.values())
-        self._ended = deque((command, cost) for command, cost in self._ended if command not in gone)
-        self._kept = sum(cost for _, cost in self._ended)
+        self._release()
 
     def _on_command_end(self, command: Command) -> None:
         cost = command.log.cost + len(command.text) + _COMMAND_COST
@@ -432,7 +430,15 @@ class Sessions:
 
     def _drop_lost(self) -> None:
         """Sessions end with the box they were in: a sandbox that was started again begins without any."""
-        self._sessions = {name: session for name, session in self._sessions.items() if not session.lost}
+        if any(session.lost for session in self._sessions.values()):
+            self._sessions = {name: session for name, session in self._sessions.items() if not session.lost}
+            self._release()
+
+    def _release(self) -> None:
+        """Hold on to no output of sessions that are gone."""
+        here = {command for session in self._sessions.values() for command in session.commands.values()}
+        self._ended = deque((command, cost) for command, cost in self._ended if command in here)
+        self._kept = sum(cost for _, cost in self._ended)
 
 
 _sessions: "weakref.WeakKeyDictionary[Sandbox, Sessions]" = weakref.WeakKeyDictionary()
