@@ -179,6 +179,7 @@ def test_a_warm_pool_is_made_changed_and_deleted(api: Api) -> None:
         assert ok(api.call("GET", "/warm-pools")) == [made]
         assert ok(api.call("PATCH", f"/warm-pools/{made['id']}", {"pool": 2}))["pool"] == 2
         assert api.call("POST", "/warm-pools", {"snapshot": "default", "pool": 1}).status == 409
+        assert "not found" in api.call("POST", "/warm-pools", {"snapshot": "never-made", "pool": 1}).message
         assert "$.pool" in api.call("POST", "/warm-pools", {"snapshot": "x", "pool": -1}).message
         elsewhere = {"snapshot": "x", "pool": 1, "target": "mars"}
         assert "mars" in api.call("POST", "/warm-pools", elsewhere).message

@@ -9,13 +9,17 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from tidepool.engine.errors import SandboxLost
 from tidepool.engine.guest.frames import MAX_FDS, MAX_FRAME
+
+_MAX_UNSENT = 1000
+"""Frames a peer may be behind before it counts as gone; each request has its own deadline besides."""
 
 
 class Channel:
@@ -30,6 +34,8 @@ class Channel:
         self._on_lost = on_lost
         self._waiting: dict[int, Callable[[dict[str, Any], list[int]], None]] = {}
         self._next = 1
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()
+        """Frames that found the peer's buffer full, with descriptors of their own."""
         self.lost: str | None = None
         """Why the channel is broken; None while it works."""
         sock.setblocking(False)
@@ -54,12 +60,44 @@ class Channel:
         """
         if self.lost is not None:
             raise SandboxLost(self.lost)
+        data = msgspec.json.encode(message)
+        if not self._unsent and self._sent(data, fds):
+            return
+        if len(self._unsent) >= _MAX_UNSENT:
+            self._break(f"the sandbox has not read {_MAX_UNSENT} frames")
+        if self.lost is not None:
+            raise SandboxLost(self.lost)
+        if not self._unsent:
+            self._loop.add_writer(self._sock.fileno(), self._writable)
+        self._unsent.append((data, [os.dup(fd) for fd in fds]))
+
+    def _sent(self, data: bytes, fds: Sequence[int]) -> bool:
+        """Whether a frame is on its way; False when there is no room for it now.
+
+        Raises:
+            SandboxLost: The peer is gone.
+        """
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
-            self._sock.sendmsg([msgspec.json.encode(message)], rights, socket.MSG_NOSIGNAL)
+            self._sock.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return False
         except OSError as error:
             self._break(f"the sandbox does not answer: {error.strerror}")
             raise SandboxLost(self.lost or "") from None
+        return True
+
+    def _writable(self) -> None:
+        while self._unsent:
+            data, fds = self._unsent[0]
+            try:
+                if not self._sent(data, fds):
+                    return
+            except SandboxLost:
+                return  # whoever waits for the answer has been told
+            self._unsent.popleft()
+            close_all(fds)
+        self._loop.remove_writer(self._sock.fileno())
 
     async def call(
         self, message: dict[str, Any], fds: tuple[int, ...] = (), timeout_s: float = 30.0
@@ -134,7 +172,11 @@ class Channel:
             return
         self.lost = why
         self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
+        for _, fds in self._unsent:
+            close_all(fds)
+        self._unsent.clear()
         for on_answer in list(self._waiting.values()):
             on_answer({"lost": why}, [])
         self._waiting.clear()

@@ -318,6 +318,14 @@ class Engine:
         await self._pool.drop_image(image)
         await self._backend.forget("images", image)
 
+    async def keep_warm(self, spec: SandboxSpec, count: int) -> None:
+        """Keep so many sandboxes ready that can become what a spec of no dependencies asks for."""
+        await self._pool.keep(spec, count)
+
+    def warm_count(self, spec: SandboxSpec) -> int:
+        """How many are ready."""
+        return self._pool.parked(spec)
+
     async def make_volume(self, name: str) -> None:
         """An empty volume; no error when it is there."""
         await self._backend.make_volume(name)

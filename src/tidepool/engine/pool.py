@@ -22,6 +22,8 @@ log = logging.getLogger("tidepool.engine")
 DEFAULT_LIMITS = Limits()
 _READY_TIMEOUT_S = 20.0
 _MAX_BOXES_PER_ZYGOTE = 1000
+_MADE_AT_ONCE = 16
+"""More only wait for one another's processor time, and each for its deadline."""
 
 Key = tuple[str, str, str, str]
 """Tenant, layer, image, user."""
@@ -53,6 +55,8 @@ class Line:
     layer: Layer
     spec: SandboxSpec
     """Of what is parked."""
+    wanted: int = 0
+    """Parked boxes to be kept whether anyone asks or not; at least as many as of any line in use are kept of this."""
     zygote: int | None = None
     made: int = 0
     parked: deque[Warm] = field(default_factory=deque)
@@ -69,6 +73,7 @@ class Pool:
         self._size = size
         self._lines: dict[Key, Line] = {}
         self._closed = False
+        self._turns = asyncio.Semaphore(_MADE_AT_ONCE)
         self.hits = 0
         self.misses = 0
 
@@ -94,12 +99,18 @@ class Pool:
         self._refill(line)
         return warm
 
-    async def warm(self, spec: SandboxSpec, layer: Layer) -> None:
-        """Make a line's zygote and parked boxes ready before anyone asks."""
-        line = self._line(spec, layer)
-        self._refill(line)
-        if line.refill is not None:
-            await asyncio.wait([line.refill])
+    async def keep(self, spec: SandboxSpec, count: int) -> None:
+        """From now on keep so many boxes parked that can become what a spec asks for; 0: as of any other line."""
+        line = self._line(spec, Layer())
+        line.wanted = count
+        while len(line.parked) > max(count, self._size):
+            await self._drop(line.parked.pop())
+        if count:
+            self._refill(line)
+
+    def parked(self, spec: SandboxSpec) -> int:
+        """How many boxes are parked that can become what a spec asks for."""
+        return len(self._line(spec, Layer()).parked)
 
     async def drop_image(self, image: str) -> None:
         """End everything that is kept warm from an image; nothing in use may be made from it."""
@@ -123,7 +134,12 @@ class Pool:
     async def trim(self, idle_s: float) -> None:
         """Give up lines nobody has used for a while; sandboxes in use keep their zygote."""
         for key, line in list(self._lines.items()):
-            if time.monotonic() - line.used_at > idle_s and line.parked and (key[1] or key[2]):
+            if (
+                time.monotonic() - line.used_at > idle_s
+                and line.parked
+                and not line.wanted
+                and (key[1] or key[2])
+            ):
                 for warm in list(line.parked):
                     await self._drop(warm)
                 line.parked.clear()
@@ -151,16 +167,20 @@ class Pool:
     def _refill(self, line: Line) -> None:
         if self._closed or (line.refill is not None and not line.refill.done()):
             return
-        if len(line.parked) < self._size:
+        if len(line.parked) < max(line.wanted, self._size):
             line.refill = asyncio.get_running_loop().create_task(self._fill(line))
 
     async def _fill(self, line: Line) -> None:
         # A failure here is not lost: the next take finds no parked box, makes one itself and meets the same error.
         with contextlib.suppress(TidepoolError):
-            while len(line.parked) < self._size:
+            while len(line.parked) < max(line.wanted, self._size):
                 line.parked.append(await self._make(line, line.spec))
 
     async def _make(self, line: Line, spec: SandboxSpec, restore: str = "") -> Warm:
+        async with self._turns:
+            return await self._make_now(line, spec, restore)
+
+    async def _make_now(self, line: Line, spec: SandboxSpec, restore: str) -> Warm:
         try:
             return await self._make_from(await self._zygote(line), spec, restore)
         except (NoCapacity, SetupFailed):

@@ -15,8 +15,8 @@ from typing import Any
 
 from starlette.datastructures import State as AppState
 
-from tidepool.engine import Engine, Sandbox, State
-from tidepool.engine.errors import TidepoolError
+from tidepool.engine import Engine, Sandbox, SandboxSpec, State
+from tidepool.engine.errors import Refused, TidepoolError
 from tidepool.server import translate
 from tidepool.server.auth import Judge
 from tidepool.server.config import ServerConfig
@@ -25,11 +25,12 @@ from tidepool.server.keeper import Keeper
 from tidepool.server.keys import Keys
 from tidepool.server.objects import Objects
 from tidepool.server.records import Listener, Registry
-from tidepool.server.routes.warm_pools import WarmPools
+from tidepool.server.routes.warm_pools import Pool, WarmPools
 from tidepool.server.snapshots import Snapshots
 from tidepool.server.ssh_access import Accesses
 from tidepool.server.store import Store
 from tidepool.server.vault import Vault
+from tidepool.wire.sandbox import CreateSandbox
 
 log = logging.getLogger("tidepool.server")
 
@@ -50,6 +51,7 @@ async def opened(state: AppState, judge: Judge) -> AsyncIterator[list[asyncio.Ta
     state.snapshots = await _snapshots(engine, store, config, objects)
     state.registry = registry = Registry(engine, keeper, store, _teller(state.events, engine, keeper))
     await _restored(registry)
+    await _warmed(engine, state.snapshots, state.warm_pools)
     tasks = [asyncio.create_task(keeper.run()), asyncio.create_task(registry.run())]
     state.ssh_access = accesses = Accesses(store)
     if state.ssh_listener is not None:
@@ -62,6 +64,26 @@ async def opened(state: AppState, judge: Judge) -> AsyncIterator[list[asyncio.Ta
     await state.snapshots.close()
     await store.close()
     os.close(lock)
+
+
+async def _warmed(engine: Engine, snapshots: Snapshots, pools: WarmPools) -> None:
+    """Keep ready what warm pools ask for, from now on and as they change."""
+    specs: dict[str, SandboxSpec] = {}
+
+    async def keep(pool: Pool) -> None:
+        base = await snapshots.image_for(CreateSandbox(snapshot=pool.snapshot), pool.tenant)
+        specs[pool.id] = SandboxSpec(tenant=pool.tenant, image=base.image, user=base.user or "daytona")
+        await engine.keep_warm(specs[pool.id], pool.pool)
+
+    def size_of(pool: Pool) -> int:
+        return engine.warm_count(specs[pool.id]) if pool.id in specs else 0
+
+    pools.on_change, pools.size_of = keep, size_of
+    for pool in await pools.list(None):
+        try:
+            await keep(pool)
+        except Refused as error:  # its snapshot has gone
+            log.warning("warm pool of %s: %s", pool.snapshot, error)
 
 
 def _teller(listeners: Events, engine: Engine, keeper: Keeper) -> Listener:

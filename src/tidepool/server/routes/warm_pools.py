@@ -19,9 +19,11 @@ from tidepool.engine.errors import InvalidSpec, NotFound
 from tidepool.server import translate
 from tidepool.server.answers import json_answer, read_json, timestamp
 from tidepool.server.routes import tenant_of
+from tidepool.server.snapshots import Snapshots
 from tidepool.server.store import Store
 from tidepool.wire import paths
 from tidepool.wire import warm_pools as wire
+from tidepool.wire.sandbox import CreateSandbox
 
 KIND = "warm_pool"
 
@@ -92,6 +94,9 @@ async def create(request: Request) -> Response:
     asked = await read_json(request, wire.CreateWarmPool)
     if asked.target not in (None, "", translate.TARGET):
         raise InvalidSpec(f"target is {asked.target[:60]!r}; the only region there is is {translate.TARGET}")
+    snapshots: Snapshots = request.app.state.snapshots
+    # Refused now, and not only when the first sandbox is to be made.
+    await snapshots.image_for(CreateSandbox(snapshot=asked.snapshot), tenant_of(request))
     now = timestamp(datetime.now(UTC))
     pool = Pool(str(uuid.uuid4()), tenant_of(request), asked.snapshot, asked.pool, now, now)
     await _pools(request).save(pool)
