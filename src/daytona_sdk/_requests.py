@@ -189,6 +189,12 @@ def delete_sandbox(api: str, ref: str, timeout: float) -> Call[Any]:
     return Call("delete sandbox", "DELETE", url, Answer.json, timeout=timeout or None)
 
 
+def change_sandbox(api: str, ref: str, verb: str, timeout: float) -> Call[Any]:
+    """`POST /sandbox/{id}/{start|stop|archive}`; the value describes it afterwards."""
+    template = {"start": paths.START, "stop": paths.STOP, "archive": paths.ARCHIVE}[verb]
+    return Call(f"{verb} sandbox", "POST", _of(api, template, ref), Answer.json, timeout=timeout or None)
+
+
 def list_sandboxes(api: str, labels: Mapping[str, str] | None, cursor: str | None) -> Call[Any]:
     """`GET /sandbox`, one page; the value has `items` and `nextCursor`."""
     query = _given(limit=LIST_PAGE, labels=json.dumps(dict(labels)) if labels else None, cursor=cursor)

@@ -448,7 +448,7 @@ def test_without_asyncssh_the_start_says_what_to_install() -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=30
     )
-    assert (done.returncode, "pip install 'tidepool[ssh]'" in done.stderr) == (1, True)
+    assert (done.returncode, "pip install 'tidepool[server]'" in done.stderr) == (1, True)
 
 
 def test_a_server_without_ssh_does_not_load_it() -> None:

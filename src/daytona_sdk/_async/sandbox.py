@@ -58,6 +58,34 @@ class AsyncSandbox(SandboxFields):
         """
         self._apply(await self._transport.send(_requests.delete_sandbox(self._api, self.id, timeout)))
 
+    async def stop(self, timeout: float = 60) -> None:
+        """End everything that runs in it and keep its files.
+
+        Raises:
+            DaytonaConflictError: It is not started.
+        """
+        self._apply(await self._transport.send(_requests.change_sandbox(self._api, self.id, "stop", timeout)))
+
+    async def start(self, timeout: float = 60) -> None:
+        """Bring it back with the files it had when it stopped.
+
+        Raises:
+            DaytonaConflictError: It is in a state that does not allow it.
+        """
+        self._apply(
+            await self._transport.send(_requests.change_sandbox(self._api, self.id, "start", timeout))
+        )
+
+    async def archive(self, timeout: float = 60) -> None:
+        """Mark it, stopped, as one that is not needed soon.
+
+        Raises:
+            DaytonaConflictError: It is not stopped.
+        """
+        self._apply(
+            await self._transport.send(_requests.change_sandbox(self._api, self.id, "archive", timeout))
+        )
+
     async def refresh_data(self) -> None:
         """Ask the server for its present state."""
         self._apply(await self._transport.send(_requests.get_sandbox(self._api, self.id)))

@@ -59,6 +59,34 @@ class Sandbox(SandboxFields):
         """
         self._apply(self._transport.send(_requests.delete_sandbox(self._api, self.id, timeout)))
 
+    def stop(self, timeout: float = 60) -> None:
+        """End everything that runs in it and keep its files.
+
+        Raises:
+            DaytonaConflictError: It is not started.
+        """
+        self._apply(self._transport.send(_requests.change_sandbox(self._api, self.id, "stop", timeout)))
+
+    def start(self, timeout: float = 60) -> None:
+        """Bring it back with the files it had when it stopped.
+
+        Raises:
+            DaytonaConflictError: It is in a state that does not allow it.
+        """
+        self._apply(
+            self._transport.send(_requests.change_sandbox(self._api, self.id, "start", timeout))
+        )
+
+    def archive(self, timeout: float = 60) -> None:
+        """Mark it, stopped, as one that is not needed soon.
+
+        Raises:
+            DaytonaConflictError: It is not stopped.
+        """
+        self._apply(
+            self._transport.send(_requests.change_sandbox(self._api, self.id, "archive", timeout))
+        )
+
     def refresh_data(self) -> None:
         """Ask the server for its present state."""
         self._apply(self._transport.send(_requests.get_sandbox(self._api, self.id)))

@@ -41,7 +41,7 @@ class Authority:
         library = load()
         if library is None:
             raise NoAuthority(
-                "secrets need cryptography, which is not installed: pip install 'tidepool[secrets]'"
+                "secrets need cryptography, which is not installed: pip install 'tidepool[server]'"
             )
         self._x509, self._hashes, self._ec, self._to = library
         self._key = self._ec.generate_private_key(self._ec.SECP256R1())

@@ -51,7 +51,8 @@ class ServerConfig:
     """A directory with image archives that `FROM oci-archive:NAME` may name; None: there is none."""
 
     realm: str = ""
-    """Tells servers that share a state directory apart: each has its own records and its own sandboxes' files."""
+    """Tells servers that share a state directory apart: each has its own sandboxes' files and, unless `database` names
+    one for both, its own records."""
 
     preview_domain: str = ""
     """`PORT-ID.DOMAIN` names a port of a sandbox when a client reaches this server by it. It must be a domain that
@@ -173,7 +174,7 @@ def _ssh() -> dict[str, Any]:
         if error.name != "asyncssh":
             raise
         raise ValueError(
-            "TIDEPOOL_SSH_PORT needs asyncssh, which is not installed: pip install 'tidepool[ssh]'"
+            "TIDEPOOL_SSH_PORT needs asyncssh, which is not installed: pip install 'tidepool[server]'"
         ) from None
     return {"ssh_port": int(text)}
 

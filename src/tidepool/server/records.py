@@ -157,6 +157,9 @@ class Registry:
                 raise Unavailable(
                     f"the record of sandbox {str(body.get('id'))[:64]} cannot be read; repair or delete it: {error}"
                 ) from None
+            if record.terms.auto_delete == 0:  # it stopped with its server, which was to be its end
+                await self._store.delete(KIND, record.spec.tenant, record.id)
+                continue
             sandbox = self._engine.adopt(record.spec, record.id, has_files=record.id in saved)
             _describe(sandbox, record)
             self._keeper.watch(sandbox, record.terms)

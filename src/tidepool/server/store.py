@@ -240,7 +240,7 @@ class _Postgres:
             import psycopg  # noqa: F401 (asked for here, so that its absence is said at the start)
         except ImportError:
             raise InvalidSpec(
-                "a PostgreSQL database needs psycopg, which is not installed: pip install 'tidepool[postgres]'"
+                "a PostgreSQL database needs psycopg, which is not installed: pip install 'tidepool[server]'"
             ) from None
         made = cls(url)
         await made.run("SELECT 1")

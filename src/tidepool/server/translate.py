@@ -98,7 +98,6 @@ def sandbox_spec(
         image=base.image,
         work_dir=base.work_dir or HOME,
         volumes=volumes,
-        ephemeral=request.auto_delete_interval == 0,
     )
 
 
@@ -187,8 +186,8 @@ def resized(limits: Limits, request: wire_sandbox.Resize, is_running: bool) -> L
 
 
 def forked(spec: SandboxSpec, name: str | None) -> SandboxSpec:
-    """The spec of a fork: the same but for its name, and kept like any other."""
-    return dataclasses.replace(spec, name=name or None, ephemeral=False)
+    """The spec of a fork: the same but for its name."""
+    return dataclasses.replace(spec, name=name or None)
 
 
 def labels(asked: dict[str, str]) -> dict[str, str]:

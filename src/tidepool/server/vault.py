@@ -162,7 +162,7 @@ class Vault:
             except ImportError:
                 raise HTTPException(
                     501,
-                    "secrets need cryptography, which this server cannot load: pip install 'tidepool[secrets]'",
+                    "secrets need cryptography, which this server cannot load: pip install 'tidepool[server]'",
                 ) from None
             try:
                 self._fernet = Fernet(_key(self._directory / KEY_FILE, Fernet.generate_key()))

@@ -44,6 +44,18 @@ async def box(daytona: AsyncDaytona) -> AsyncIterator[AsyncSandbox]:
         yield sandbox
 
 
+async def test_stop_start_and_archive_keep_files(box: AsyncSandbox) -> None:
+    await box.fs.upload_file(b"kept", "file")
+    await box.stop()
+    assert box.state is SandboxState.STOPPED
+    with pytest.raises(DaytonaConflictError, match="is stopped"):
+        await box.process.exec("true")
+    await box.archive()
+    assert box.state is SandboxState.ARCHIVED
+    await box.start()
+    assert await box.fs.download_file("file") == b"kept"
+
+
 async def test_what_a_sandbox_says_of_itself(daytona: AsyncDaytona) -> None:
     params = CreateSandboxFromSnapshotParams(
         name="named",

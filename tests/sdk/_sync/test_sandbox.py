@@ -45,6 +45,18 @@ def box(daytona: Daytona) -> Iterator[Sandbox]:
         yield sandbox
 
 
+def test_stop_start_and_archive_keep_files(box: Sandbox) -> None:
+    box.fs.upload_file(b"kept", "file")
+    box.stop()
+    assert box.state is SandboxState.STOPPED
+    with pytest.raises(DaytonaConflictError, match="is stopped"):
+        box.process.exec("true")
+    box.archive()
+    assert box.state is SandboxState.ARCHIVED
+    box.start()
+    assert box.fs.download_file("file") == b"kept"
+
+
 def test_what_a_sandbox_says_of_itself(daytona: Daytona) -> None:
     params = CreateSandboxFromSnapshotParams(
         name="named",
