@@ -22,6 +22,8 @@ FEATURES = (
     "library",
     "traces",
     "evolve",
+    *("sessions", "pty", "interpreter", "git", "lsp", "preview", "volumes", "snapshots"),
+    *("keys", "secrets", "events"),
 )
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _TEST_ID = re.compile(r"`(?P<file>tests/[\w/]+\.py)(?:::(?P<name>\w+(?:::\w+)?))?`")

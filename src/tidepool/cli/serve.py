@@ -16,6 +16,11 @@ import click
 @click.option(
     "--pool", type=click.IntRange(0), metavar="N", help="Sandboxes kept warm per layer. [default: 2]"
 )
+@click.option(
+    "--network",
+    type=click.Choice(("none", "packages", "all")),
+    help="For sandboxes whose request names none. [default: all over TCP, packages over a socket]",
+)
 def serve(**options: str | float | None) -> int:
     """Serve Daytona's API, over TCP or a Unix socket.
 
