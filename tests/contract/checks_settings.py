@@ -62,6 +62,8 @@ async def check_metrics_history(x):
 async def check_ssh_access(x):
     made = await x(x.box.create_ssh_access, 5)
     assert made.token
+    if x.version < (0, 113):
+        x.skip("its validate_ssh_access reads a member that its own model lacks")
     assert (await x(x.box.validate_ssh_access, made.token)).valid
     await x(x.box.revoke_ssh_access, made.token)
     assert not (await x(x.box.validate_ssh_access, made.token)).valid

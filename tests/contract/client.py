@@ -73,6 +73,10 @@ class Client:
                 raise Skip(f"client {'.'.join(map(str, self.version))} has no {path}")
         return found
 
+    def skip(self, why):
+        """Leave a check out, with the reason."""
+        raise Skip(why)
+
     async def raises(self, names, function, *args, **kwargs):
         """The error a call must raise; one of these class names where the client has any of them."""
         try:

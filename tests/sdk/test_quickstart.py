@@ -150,22 +150,24 @@ def test_a_url_in_dotenv_sends_nothing_there(local: LocalPlace, tmp_path: Path) 
 def test_the_server_that_died_is_started_again(local: LocalPlace, tmp_path: Path) -> None:
     program = """
 import os, signal, time
-from daytona_sdk import Daytona, DaytonaNotFoundError
+from daytona_sdk import Daytona
 
 with Daytona() as daytona:
-    lost = daytona.create()
+    kept = daytona.create()
+    kept.fs.upload_file(b"kept", "file")
     pid = int(input())
     os.kill(pid, signal.SIGKILL)
     while os.path.exists(f"/proc/{pid}"):
         time.sleep(0.01)
     with daytona.create() as sandbox:
         print(sandbox.process.code_run("print('again')").result)
-    try:
-        lost.refresh_data()
-    except DaytonaNotFoundError as exc:
-        print("gone")
+    kept.refresh_data()
+    print(kept.state)
+    kept.start()
+    print(kept.fs.download_file("file"))
+    kept.delete()
 """
     local.run(QUICK_START, tmp_path)
     program = program.replace("int(input())", str(local.hello()["pid"]))
     done = local.run(program, tmp_path)
-    assert (done.stdout, done.stderr, done.returncode) == ("again\n\ngone\n", "", 0)
+    assert (done.stdout, done.stderr, done.returncode) == ("again\n\nstopped\nb'kept'\n", "", 0)
