@@ -34,6 +34,8 @@ CLIENTS = {
     "0.190.0": ("daytona==0.190.0", ("sync", "async")),
 }
 ALWAYS = ("0.226.1", "0.110.1")
+PACKAGES = {"@daytona/sdk": "0.216.0", "@daytonaio/sdk": "0.218.0"}
+"""Official TypeScript clients; the second name is the older one."""
 
 
 @dataclass
@@ -81,6 +83,21 @@ def environment(version: str) -> Path:
     return place / "bin" / "python"
 
 
+def node_environment(package: str) -> Path:
+    """A directory with a TypeScript client in it, made when it is missing."""
+    place = PLACE / package.strip("@").replace("/", "-")
+    stamp = place / "installed"
+    if not stamp.exists() or stamp.read_text() != PACKAGES[package]:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        (place / "package.json").write_text('{"private": true}')
+        command = ["npm", "install", "--no-audit", "--no-fund", "--silent", f"{package}@{PACKAGES[package]}"]
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+        assert done.returncode == 0, f"{package} could not be installed: {done.stderr[-2000:]}"
+        stamp.write_text(PACKAGES[package])
+    return place
+
+
 @pytest.fixture(scope="session")
 def run_of(server: Server) -> Callable[[str, str], Ran]:
     """Runs all checks with a client once, and remembers how they ended."""
@@ -95,9 +112,13 @@ def run_of(server: Server) -> Callable[[str, str], Ran]:
 
 
 def _run(python: Path, mode: str, server: Server) -> Ran:
+    return _results([str(python), "client.py", mode], HERE, server)
+
+
+def _results(command: list[str], place: Path, server: Server) -> Ran:
     done = subprocess.run(
-        [str(python), "client.py", mode],
-        cwd=HERE,
+        command,
+        cwd=place,
         env=server.environment | {"PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
@@ -130,3 +151,15 @@ def test_the_client_cannot_tell_the_difference(
     if result["outcome"] == "skipped":
         pytest.skip(result["why"])
     assert result["outcome"] == "passed", result["why"]
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm (Debian: npm) is not installed")
+@pytest.mark.parametrize(
+    "package",
+    [pytest.param(name, marks=[] if name == "@daytona/sdk" else [pytest.mark.slow]) for name in PACKAGES],
+)
+def test_the_typescript_client_cannot_either(server: Server, package: str) -> None:
+    ran = _results(["node", str(HERE / "client.mjs"), package], node_environment(package), server)
+    failed = {check: result["why"] for check, result in ran.results.items() if result["outcome"] != "passed"}
+    assert not failed
+    assert len(ran.results) >= 25, f"the client did not come to its end: {ran.trouble}"
