@@ -108,6 +108,20 @@ async def check_fork(x):
         await x(twin.delete)
 
 
+async def check_fork_takes_names_along(x):
+    x.need("fork")
+    run = x.need("code_interpreter.run_code")
+    await x(run, "number = 41\nopened = open('/etc/passwd')")
+    twin = await x(x.box.fork, name="twin-with-names")
+    try:
+        result = await x(twin.code_interpreter.run_code, "print(number + 1)")
+        assert result.stdout.strip() == "42", result
+        lost = await x(twin.code_interpreter.run_code, "opened")
+        assert lost.error.name == "NameError"
+    finally:
+        await x(twin.delete)
+
+
 async def check_public(x):
     x.need("set_public")
     await x(x.box.set_public, True)

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from tidepool.engine import CodeRun, Sandbox, guest
-from tidepool.engine.errors import Conflict, InvalidSpec, NotFound, WrongState
+from tidepool.engine.errors import Conflict, InvalidSpec, NotFound, TidepoolError, WrongState
 from tidepool.engine.process import Process
 from tidepool.wire.charts import Chart
 
@@ -36,6 +36,8 @@ MAX_STATE = 96 << 20
 """Bytes of one answer that carries names; any other is at most `_MAX_LINE`."""
 _MAX_LINE = 5 << 20
 _STATE_TIMEOUT_S = 60.0
+_COPY_S = 20.0
+"""For all of a fork's names; a run under way is waited for within it."""
 _SOURCE = Path(guest.__file__).with_name("interpreter.py").read_text("utf-8")
 """Of the worker; read now, while files are still within reach."""
 
@@ -184,6 +186,11 @@ class Context:
                 async for item in items:
                     for event in _events(item):
                         yield event
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its process has been started."""
+        return self._process is not None
 
     async def dump(self) -> tuple[bytes, list[str]]:
         """The context's names, and which of them could not be taken along.
@@ -365,6 +372,11 @@ class Contexts:
         """Those that were created, oldest first; the shared one is not among them."""
         return list(self._made.values())
 
+    @property
+    def shared_is_used(self) -> bool:
+        """Whether anything has been run in the shared context that lives now."""
+        return self._default.active and self._default.has_begun
+
     def get(self, number: str | None = None) -> Context:
         """A context by its id; without one the shared context, anew where it has died.
 
@@ -394,6 +406,24 @@ class Contexts:
 
 
 _of_sandbox: "weakref.WeakKeyDictionary[Sandbox, Contexts]" = weakref.WeakKeyDictionary()
+
+
+async def copy_names(source: Sandbox, target: Sandbox) -> tuple[str, ...]:
+    """Take the names of a sandbox's shared context to another's; a sentence for each thing that was not taken along.
+
+    Contexts that were created are processes of their own and stay where they are.
+    """
+    contexts = contexts_of(source)
+    left = [f"interpreter context {context.id} was not copied" for context in contexts.list()]
+    if not contexts.shared_is_used:
+        return tuple(left)
+    try:
+        async with asyncio.timeout(_COPY_S):
+            state, lost = await contexts.get().dump()
+            lost += await contexts_of(target).get().load(state)
+    except (TidepoolError, TimeoutError) as error:
+        return (*left, f"the interpreter's names were not copied: {error or 'a run in it took too long'}")
+    return (*left, *(f"{name[:100]} of the interpreter was not copied" for name in sorted(set(lost))[:100]))
 
 
 def contexts_of(sandbox: Sandbox) -> Contexts:

@@ -21,6 +21,7 @@ from tidepool.server.routes import (
     sandbox_of,
 )
 from tidepool.server.routes.network import renew_secrets
+from tidepool.toolbox.interpreter import copy_names
 from tidepool.wire import paths
 from tidepool.wire import sandbox as wire
 
@@ -76,11 +77,16 @@ async def resize(request: Request) -> Response:
 
 
 async def fork(request: Request) -> Response:
-    """`POST /sandbox/{sandbox}/fork`: another one that begins with the files of this one as they are now."""
+    """`POST /sandbox/{sandbox}/fork`: another one that begins with the files of this one as they are now.
+
+    Names of the shared interpreter come along; what did not is told in `tidepool.notKept`.
+    """
     asked = await read_json(request, wire.Fork)
     sandbox = sandbox_of(request)
     twin = await engine_of(request).fork(sandbox, translate.forked(sandbox.spec, asked.name))
     twin.source, twin.env_changes = sandbox.source, dict(sandbox.env_changes)
+    if sandbox.state is State.STARTED:
+        twin.not_kept = await copy_names(sandbox, twin)
     await registry_of(request).add(twin, keeper_of(request).terms_of(sandbox))
     return json_answer(described(request, twin))
 
