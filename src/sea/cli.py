@@ -1,15 +1,19 @@
 """`sea`: evolve a library from traces, and look at it."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
+from sea import observe
 from sea.box import Box, NoSandbox
+from sea.commands import COMMANDS
 from sea.evolve import evolve as run_evolve
 from sea.gates.command import verify_command
 from sea.ingest import BadInput
 from sea.library import Library, NoLibrary
+from sea.report import funnel_of
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
@@ -40,10 +44,18 @@ def main() -> None:
 @click.option(
     "--min-support", type=click.IntRange(min=2), default=3, show_default=True, help="Distinct tasks."
 )
-def evolve(files: tuple[Path, ...], library: Path, limit: int | None, seed: int, min_support: int) -> None:
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+def evolve(
+    files: tuple[Path, ...], library: Path, limit: int | None, seed: int, min_support: int, dry_run: bool
+) -> None:
     """Read traces, find what recurs, and admit what passes every gate."""
-    shelf = Library(library)
-    funnel = run_evolve(files, shelf, limit=limit, seed=seed, min_support=min_support, say=_say)
+    shelf = Library(library, dry_run, _say)
+    with (
+        nullcontext() if dry_run else observe.logged(library / observe.EVENTS),
+        observe.span("evolve") as noted,
+    ):
+        funnel = run_evolve(files, shelf, limit=limit, seed=seed, min_support=min_support, say=_say)
+        noted |= funnel_of(funnel)
     click.echo(f"traces    {len(funnel.intake.traces)} of {funnel.intake.tasks} tasks")
     click.echo(f"skipped   {len(funnel.intake.skipped)}")
     click.echo(f"patterns  {len(funnel.patterns)}")
@@ -62,9 +74,11 @@ def _say(sentence: str) -> None:
 def list_tools(library: Path) -> None:
     """The tools of a library."""
     shelf = Library(library)
+    states = shelf.states()
     for name in shelf.names():
-        evidence = shelf.evidence(name)
-        click.echo(f"{name}  {evidence['support']} tasks, {evidence['tokens_saved']} tokens saved")
+        evidence, state = shelf.evidence(name), states[name]
+        marked = "" if state == "active" else f" ({state})"
+        click.echo(f"{name}  {evidence['support']} tasks, {evidence['tokens_saved']} tokens saved{marked}")
 
 
 @main.command()
@@ -99,3 +113,5 @@ def test_tools(library: Path, names: tuple[str, ...]) -> None:
 
 
 main.add_command(verify_command)
+for command in COMMANDS:
+    main.add_command(command)

@@ -1,15 +1,17 @@
 """The main job, and the only file that knows the order: read, mine, choose, observe, specify, generate, test, admit."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sea import generate, patterns, rewrite, score, select, specify, verify
-from sea.box import Box, NoSandbox, Ran
+from sea import equivalence, generate, patterns, rewrite, score, select, specify, verify
+from sea.box import Box, Lost, NoSandbox, Ran
+from sea.gates.lab import Lab
 from sea.ingest import read_traces
 from sea.library import Library
+from sea.originals import raw_original
 from sea.patterns import Pattern, Source
 from sea.trace import Intake, Trace
 
@@ -29,6 +31,8 @@ class Funnel:
     intake: Intake
     programs: int = 0
     patterns: list[Pattern] = field(default_factory=list)
+    idle: Counter[str] = field(default_factory=Counter)
+    """Why patterns would make tools that do nothing of their own, and how many of them."""
     chosen: list[Pattern] = field(default_factory=list)
     candidates: list[tuple[verify.Candidate, Pattern]] = field(default_factory=list)
     not_observed: list[tuple[str, str]] = field(default_factory=list)
@@ -78,10 +82,13 @@ def evolve(
     funnel.programs = len(train) + len(held_out)
     funnel.patterns = patterns.mine(train, min_support)
     say(f"found {len(funnel.patterns)} patterns in {min_support} or more tasks, among {len(train)} programs")
-    funnel.chosen = select.choose(funnel.patterns, [*train, *held_out])
+    funnel.chosen = select.choose(funnel.patterns, [*train, *held_out], turned_away=funnel.idle)
+    for why, count in sorted(funnel.idle.items()):
+        say(f"{count} patterns are not worth a tool: {why}")
     say(f"{len(funnel.chosen)} of them would save more tokens than they cost")
     prepare(funnel, train, held_out, box or Box(), say)
     test(funnel, box or Box(), say)
+    drop_duplicates(funnel, box or Box(), say)
     library.replace_all(funnel.admitted)
     say(f"{len(funnel.admitted)} tools entered the library")
     return funnel
@@ -184,18 +191,48 @@ def _specify(funnel: Funnel, drafted: specify.Draft, runs: list[tuple[bool, Sour
         failed = next((why for side in sides.values() for _, good, why in side if not good), str(error))
         funnel.not_observed.append((drafted.name, failed))
         return
-    funnel.candidates.append((verify.Candidate(spec, sides[True], sides[False]), drafted.pattern))
+    original = raw_original(drafted)
+    candidate = verify.Candidate(spec, sides[True], sides[False], original=original)
+    funnel.candidates.append((candidate, drafted.pattern))
 
 
 def test(funnel: Funnel, box: Box, say: Say) -> None:
     """Every candidate through the gates; a sandbox lost on the way fails that candidate only."""
     for candidate, pattern in funnel.candidates:
-        needed = [name for name in ("numpy", "sympy") if any(name in line for line in candidate.spec.imports)]
         try:
-            verify.verify(candidate, box, needed)
+            verify.verify(candidate, box, _dependencies(candidate))
         except NoSandbox as error:
             candidate.verdicts.append(verify.Verdict("sandbox", False, str(error)))
         verdict = "admitted" if candidate.admitted else f"turned away: {candidate.reason}"
         say(f"  {candidate.spec.name} (support {pattern.support}): {verdict} ({candidate.seconds:.2f} s)")
     for name, why in funnel.not_observed:
         say(f"  {name}: turned away: no call could be observed: {why[:160]}")
+
+
+def _dependencies(*candidates: verify.Candidate) -> list[str]:
+    lines = [line for candidate in candidates for line in candidate.spec.imports]
+    return [name for name in ("numpy", "sympy") if any(name in line for line in lines)]
+
+
+def drop_duplicates(funnel: Funnel, box: Box, say: Say) -> None:
+    """Of admitted tools that do the same the one that pays most stays; what cannot be compared goes too.
+
+    Raises:
+        NoSandbox: Nothing could be compared.
+    """
+    ranked = sorted(funnel.admitted, key=lambda pair: (-pair[1].saving, pair[0].spec.name))
+    candidates = [candidate for candidate, _ in ranked]
+    tools = [verify.as_tool(candidate) for candidate in candidates]
+    for members in equivalence.groups(tools):
+        lab = Lab(box, _dependencies(*(candidates[number] for number in members)))
+        try:
+            found = [
+                (members[same.kept], members[same.dropped], f"it does what {{}} does, on {same.calls} calls")
+                for same in equivalence.duplicates([tools[number] for number in members], lab)
+            ]
+        except Lost as error:
+            found = [(members[0], number, f"not told apart from {{}}: {error}") for number in members[1:]]
+        for kept, dropped, why in found:
+            detail = f"{why.format(candidates[kept].spec.name)}, which saves more"
+            candidates[dropped].verdicts.append(verify.Verdict("duplicates", False, detail))
+            say(f"  {candidates[dropped].spec.name}: turned away: {candidates[dropped].reason}")

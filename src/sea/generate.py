@@ -1,22 +1,29 @@
 """Specification to text: a typed function with a Google-style docstring, and a pytest file from recorded calls."""
 
 import ast
+import builtins
+import math
 import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from sea.specify import Draft, Specification
 
 
 def draft_code(drafted: Draft) -> str:
     """The bare function, for observing values before types are known."""
-    first = len(drafted.parameters) - len(drafted.defaults)
-    given = [f"={value}" for value in drafted.defaults]
-    parameters = [
-        *drafted.parameters[:first],
-        *map("".join, zip(drafted.parameters[first:], given, strict=True)),
-    ]
-    if drafted.spread:
-        parameters[-1] = "*" + parameters[-1]
-    return _function(drafted.name, parameters, "", drafted.body, drafted.imports)
+    parameters = parameters_of(drafted.parameters, drafted.defaults, drafted.spread)
+    return _function(drafted.name, [parameters], "", drafted.body, drafted.imports)
+
+
+def parameters_of(names: Sequence[str], defaults: Sequence[str], spread: bool) -> str:
+    """Parameters without types as they stand in a signature: the last ones have the defaults."""
+    first = len(names) - len(defaults)
+    made = [*names[:first], *(f"{name}={value}" for name, value in zip(names[first:], defaults, strict=True))]
+    if spread:
+        made[-1] = "*" + made[-1]
+    return ", ".join(made)
 
 
 def tool_code(spec: Specification) -> str:
@@ -38,13 +45,17 @@ _INNER = re.compile(r"\[[^\[\]]*\]")
 
 
 def annotation(name: str) -> str:
-    """A type as it stands in a signature: `float` for numbers, containers without what they hold."""
+    """A type as it stands in a signature: `float` for numbers, containers without what they hold.
+
+    A name that is not built in says nothing without an import, so it is `object`.
+    """
     while _INNER.search(name):
         name = _INNER.sub("", name)
     kinds = sorted(set(name.split(" | ")))
     if set(kinds) <= {"int", "float"}:
         return kinds[0]
-    return " | ".join(kinds)
+    known = all(kind == "None" or isinstance(getattr(builtins, kind, None), type) for kind in kinds)
+    return " | ".join(kinds) if known else "object"
 
 
 def _function(
@@ -62,10 +73,12 @@ def _function(
 
 def test_code(spec: Specification) -> str:
     """A pytest file: every recorded call gives the recorded value, equal in type too."""
+    values = [value for example in spec.examples for value in (*spec.given(example), example.result)]
+    imports = "".join(f"{line}\n" for line in sorted(set(_needed(values))))
     cases = "\n".join(f"    ({spec.given(example)!r}, {example.result!r})," for example in spec.examples)
     return f'''"""Recorded calls of `{spec.name}`."""
 
-import pytest
+{imports}import pytest
 
 from tool import {spec.name}
 
@@ -80,3 +93,18 @@ def test_recorded_call(arguments, expected):
     assert type(found) is type(expected)
     assert found == expected
 '''
+
+
+def _needed(value: Any) -> Iterator[str]:
+    """Import lines for what stands in the text of a value."""
+    kind = type(value)
+    if kind.__module__ == "datetime":
+        yield "import datetime"
+    elif kind.__module__ != "builtins":
+        yield f"from {kind.__module__} import {kind.__name__}"
+    elif kind is float and not math.isfinite(value):
+        yield "from math import inf, nan"
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    for inner in value if isinstance(value, list | tuple | set | frozenset | deque) else ():
+        yield from _needed(inner)

@@ -1,7 +1,8 @@
 """Reading traces: every shape is told by its keys, files are streamed, a bad record is named and skipped.
 
 Shapes: programs with a recorded `ans` (pot), code blocks with recorded stdout (tora), programs with imports and helpers
-(trove), plain JSONL, and the SEA trace JSON (one object, a list, or `{"traces": […]}`). gzip or not.
+(trove), plain JSONL, and the SEA trace JSON (one object, a list, or `{"traces": […]}`); formats of agents and tracing
+systems are in `sea.formats`. gzip or not.
 """
 
 import ast
@@ -12,11 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from sea.formats import MALFORMED, Gather, format_of
+from sea.formats import records as records_in
+from sea.formats.run import Record
 from sea.trace import Intake, Step, Trace, task_of
 
-Record = dict[str, Any]
 _FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.S)
 _MAX_RECORD_BYTES = 16 << 20
+_ENDINGS = (".json", ".jsonl", ".jsonl.gz", ".json.gz", ".traj")
 
 
 class BadInput(Exception):
@@ -32,11 +36,15 @@ def read_traces(paths: Iterable[str | Path], limit: int | None = None) -> Intake
     intake = Intake()
     for path in _files(paths):
         intake.files += 1
-        before, skipped = len(intake.traces), len(intake.skipped)
+        before, skipped, gather = len(intake.traces), len(intake.skipped), Gather()
         for where, record in _records(path, intake):
             if limit is not None and len(intake.traces) >= limit:
                 return intake
-            _take(where, record, intake)
+            _take(where, record, intake, gather)
+        for run in gather.finish():
+            if limit is not None and len(intake.traces) >= limit:
+                return intake
+            _admit(run.where, run.trace(), intake)
         if len(intake.traces) == before:
             why = intake.skipped[skipped] if len(intake.skipped) > skipped else "it is empty"
             raise BadInput(f"{path}: no trace could be read: {why}")
@@ -47,9 +55,7 @@ def _files(paths: Iterable[str | Path]) -> Iterator[Path]:
     for given in paths:
         path = Path(given)
         if path.is_dir():
-            found = sorted(
-                p for p in path.rglob("*") if p.name.endswith((".json", ".jsonl", ".jsonl.gz", ".json.gz"))
-            )
+            found = sorted(p for p in path.rglob("*") if p.name.endswith(_ENDINGS))
             if not found:
                 raise BadInput(f"{path}: the directory holds no .json or .jsonl file")
             yield from found
@@ -80,10 +86,10 @@ def _open(path: Path) -> IO[str]:
 def _is_whole_line(line: str) -> bool:
     """Whether the first line is a record of its own (JSON lines), rather than the beginning of one document."""
     try:
-        found = json.loads(line)
+        json.loads(line)
     except ValueError:
         return line.lstrip()[:1] not in ("{", "[") or line.rstrip().endswith("}")
-    return isinstance(found, dict) and "traces" not in found
+    return True
 
 
 def _lines(path: Path, first: str, rest: Iterable[str], intake: Intake) -> Iterator[tuple[str, Record]]:
@@ -94,47 +100,61 @@ def _lines(path: Path, first: str, rest: Iterable[str], intake: Intake) -> Itera
 
 
 def _line(path: Path, number: int, line: str, intake: Intake) -> Iterator[tuple[str, Record]]:
-    where = f"{path.name}:{number}"
-    if not line.strip():
-        return
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        intake.skipped.append(f"{where}: not JSON: {error}")
-        return
-    if isinstance(record, dict):
-        yield where, record
-    else:
-        intake.skipped.append(f"{where}: not an object but {type(record).__name__}")
+    if line.strip():
+        yield from _value(path, line, f"{path.name}:{number}", ":", intake)
 
 
 def _document(path: Path, text: str, intake: Intake) -> Iterator[tuple[str, Record]]:
+    yield from _value(path, text, path.name, "#", intake)
+
+
+def _value(path: Path, text: str, where: str, mark: str, intake: Intake) -> Iterator[tuple[str, Record]]:
+    """The records of one JSON text; numbered when there are several, or when the text is a whole document."""
     try:
         found = json.loads(text)
-    except ValueError as error:
-        intake.skipped.append(f"{path.name}: not JSON: {error}")
+        inside = [found] if _is_plain_list(found) and mark == ":" else list(records_in(found))
+    except (*MALFORMED, RecursionError) as error:
+        intake.skipped.append(f"{where}: not JSON: {error}")
         return
-    if isinstance(found, dict):
-        found = found["traces"] if isinstance(found.get("traces"), list) else [found]
-    for number, record in enumerate(found, 1):
+    if not inside:
+        intake.skipped.append(f"{where}: holds no record")
+    for number, record in enumerate(inside, 1):
+        place = where if mark == ":" and len(inside) == 1 else f"{where}#{number}"
         if isinstance(record, dict):
-            yield f"{path.name}#{number}", record
+            yield place, record
         else:
-            intake.skipped.append(f"{path.name}#{number}: not an object but {type(record).__name__}")
+            intake.skipped.append(f"{place}: not an object but {type(record).__name__}")
 
 
-def _take(where: str, record: Record, intake: Intake) -> None:
-    reader = next((read for keys, read in _READERS if keys <= record.keys()), None)
-    if reader is None:
-        intake.skipped.append(f"{where}: no known trace shape; its keys are {', '.join(sorted(record)[:8])}")
-        return
+def _is_plain_list(found: Any) -> bool:
+    return isinstance(found, list) and not any(isinstance(item, dict | list) for item in found)
+
+
+def _take(where: str, record: Record, intake: Intake, gather: Gather) -> None:
+    reader = _reader(record, _EXACT)
+    found = format_of(record) if reader is None else None
+    reader = reader or (_reader(record, _PLAIN) if found is None else None)
     try:
-        trace = reader(where, record)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        intake.skipped.append(f"{where}: malformed: {type(error).__name__}: {error}")
+        if found is not None:
+            run = gather.take(where, record, found)
+            trace = None if run is None else run.trace()
+        elif reader is not None:
+            trace = reader(where, record)
+        else:
+            keys = ", ".join(sorted(map(str, record))[:8])
+            intake.skipped.append(f"{where}: no known trace shape; its keys are {keys}")
+            return
+    except MALFORMED as error:
+        kind = f" {found.name}" if found is not None else ""
+        intake.skipped.append(f"{where}: malformed{kind}: {type(error).__name__}: {error}")
         return
-    if not trace.steps:
-        intake.skipped.append(f"{where}: holds no Python code")
+    if trace is not None:
+        _admit(where, trace, intake)
+
+
+def _admit(where: str, trace: Trace, intake: Intake) -> None:
+    if not trace.steps and not trace.actions:
+        intake.skipped.append(f"{where}: holds no Python code and no call of a tool")
         return
     for step in trace.steps:
         try:
@@ -221,13 +241,22 @@ def _fenced(text: str) -> str:
     return found[1] if found else text
 
 
-_READERS: tuple[tuple[set[str], Callable[[str, Record], Trace]], ...] = (
+_Readers = tuple[tuple[set[str], Callable[[str, Record], Trace]], ...]
+_EXACT: _Readers = (
     ({"trace_id", "execution_flow"}, _sea),
     ({"problem", "execution_flow"}, _sea),
     ({"code", "replay", "recorded", "task"}, _pot),
     ({"code", "recorded_output", "imports", "tools"}, _trove),
     ({"code", "recorded_output"}, _tora),
+)
+"""Asked before the formats of `sea.formats`."""
+_PLAIN: _Readers = (
     ({"code"}, _plain),
     ({"program"}, _plain),
     ({"problem", "solution"}, _plain),
 )
+"""Asked when no format fits."""
+
+
+def _reader(record: Record, readers: _Readers) -> Callable[[str, Record], Trace] | None:
+    return next((read for keys, read in readers if keys <= record.keys()), None)

@@ -89,7 +89,34 @@ def is_empty(text: str) -> str:
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     if not read & given:
         return "its result does not depend on what it was given"
-    return ""
+    return "it only names one operation" if _is_one_operation(nodes) else ""
+
+
+_MORE_THAN_ONE = (ast.For, ast.While, ast.If, ast.IfExp, ast.AugAssign, ast.comprehension, ast.Lambda)
+_OPERATIONS = (ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.Call, ast.Subscript, ast.FormattedValue)
+
+
+def _is_sign(node: ast.AST) -> bool:
+    """The minus of a negative number."""
+    return isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
+
+
+def _is_one_operation(nodes: list[ast.AST]) -> bool:
+    """Whether all is one operator, one subscript or one call: of a builtin, or of anything on what was given alone."""
+    if any(isinstance(node, _MORE_THAN_ONE) for node in nodes):
+        return False
+    done = [node for node in nodes if isinstance(node, _OPERATIONS) and not _is_sign(node)]
+    if len(done) != 1:
+        return False
+    (only,) = done
+    if isinstance(only, ast.BoolOp):
+        return len(only.values) == 2
+    if isinstance(only, ast.Compare):
+        return len(only.ops) == 1
+    if not isinstance(only, ast.Call):
+        return True
+    builtin = isinstance(only.func, ast.Name) and only.func.id in BUILTINS
+    return builtin or not any(isinstance(node, ast.Constant) for node in ast.walk(only))
 
 
 def given_back(

@@ -4,13 +4,19 @@ The length of a set of tools is what the programs cost when they are written wit
 step takes the tool that shortens it most, given those taken before; afterwards tools that others made superfluous go.
 """
 
+import ast
 import hashlib
 import heapq
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
+from sea.generate import draft_code
+from sea.inline import is_empty
 from sea.patterns import Occurrence, Pattern, Source, definition_cost
 from sea.rewrite import Index, sites_of
+from sea.specify import draft
 from sea.tile import Sites, Tiling, Use
 
 MAX_CANDIDATES = 600
@@ -44,14 +50,20 @@ class _Scored:
 
 
 def choose(
-    patterns: list[Pattern], sources: list[Source], limit: int | None = None, least_tasks: int = 3
+    patterns: list[Pattern],
+    sources: list[Source],
+    limit: int | None = None,
+    least_tasks: int = 3,
+    turned_away: Counter[str] | None = None,
 ) -> list[Pattern]:
     """The patterns that pay, best first, each with the places it pays in.
 
     `sources` are the tasks the saving is counted on: those the patterns were found in and others. A pattern that pays
-    in fewer than `least_tasks` of them is not worth a tool.
+    in fewer than `least_tasks` of them is not worth a tool, nor one that does nothing of its own; `turned_away` gets
+    the reasons of those, with how many there were.
     """
-    best = sorted(patterns, key=lambda pattern: (-_promise(pattern), pattern.id))[:MAX_CANDIDATES]
+    promising = sorted(patterns, key=lambda pattern: (-_promise(pattern), pattern.id))
+    best = list(islice(_working(promising, turned_away), MAX_CANDIDATES))
     by_key = {pattern.id: pattern for pattern in best}
     index = Index({pattern.id: (pattern.id, pattern) for pattern in best})
     scale = max(1.0, len(sources) / MAX_PROGRAMS)
@@ -65,6 +77,23 @@ def choose(
     search = _Search(scored, where, prices, least_tasks, scale)
     taken = search.run(limit)
     return _explained(taken, by_key, scored, prices)
+
+
+def _working(patterns: list[Pattern], turned_away: Counter[str] | None) -> Iterator[Pattern]:
+    """Patterns whose tools would do something of their own."""
+    for pattern in patterns:
+        why = _idle(pattern)
+        if not why:
+            yield pattern
+        elif turned_away is not None:
+            turned_away[why] += 1
+
+
+def _idle(pattern: Pattern) -> str:
+    """Why a pattern's tool would do nothing of its own; empty when it would."""
+    if isinstance(pattern.example.nodes[0], ast.FormattedValue):
+        return "it is a part of a text, not a value"
+    return is_empty(draft_code(draft(replace(pattern, occurrences=pattern.occurrences[:1]), set())))
 
 
 def _hash(task: str) -> bytes:
@@ -152,13 +181,7 @@ class _Search:
                 per_task[one.source.task] += saved
         if len(per_task) < self._least:
             return 0
-        import os
-
-        return (
-            sum(per_task.values())
-            - (0 if os.environ.get("ND") else max(per_task.values()))
-            - self._prices[key]
-        )
+        return sum(per_task.values()) - max(per_task.values()) - self._prices[key]
 
     def _take(self, key: str) -> None:
         self._taken.add(key)

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,19 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Action:
+    """One call of a tool or command of a shell in a trace, and what it gave."""
+
+    name: str
+    arguments: dict[str, Any]
+    output: Any = None
+    """As recorded: text or a JSON value; None when nothing was recorded."""
+    error: bool = False
+    index: int = 0
+    """Place among the trace's steps and actions, counted together."""
+
+
+@dataclass(frozen=True)
 class Trace:
     """One solver run on one task."""
 
@@ -34,6 +48,8 @@ class Trace:
     status: str = "ok"
     correct: bool | None = None
     """Whether the answer was right, when the trace says."""
+    actions: tuple[Action, ...] = ()
+    """Calls and commands in order; programs are in `steps`."""
 
 
 @dataclass

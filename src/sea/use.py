@@ -25,7 +25,7 @@ class Shelf:
             NoLibrary: There is none.
             ValueError: A tool's pattern cannot be read.
         """
-        names = [name for name in library.names() if "pattern" in library.evidence(name)]
+        names = [name for name in library.active() if "pattern" in library.evidence(name)]
         patterns = {name: restored(library.evidence(name)["pattern"]) for name in names}
         self._index = Index({pattern.id: (name, pattern) for name, pattern in patterns.items()})
         self._tools = {name: Tool(library.source(name)) for name in names}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from sea.box import Box
+from sea.equivalence import Tool
 from sea.gates.case import Verdict
 from sea.gates.evidence import Evidence, Original, Recorded
 from sea.gates.judge import STEPS, judge
@@ -37,7 +38,7 @@ class Candidate:
     seconds: float = 0.0
     """Sandbox time of the gates; not part of the library."""
     original: Original | None = None
-    """The code the tool was made from; the tool's own body without types and text when None."""
+    """The code as it stood in a trace; the tool's own body without types and text when None."""
     tests: tuple[Recorded, ...] = ()
     """Calls that the mutation gate added, with results."""
 
@@ -69,6 +70,12 @@ def verify(candidate: Candidate, box: Box, dependencies: Sequence[str], seed: in
     found = judge(*of_fixed_width(spec, tool_code(spec)), evidence, Lab(box, dependencies), seed=seed)
     candidate.verdicts += found.verdicts
     candidate.tests, candidate.seconds = found.tests, found.seconds
+
+
+def as_tool(candidate: Candidate) -> Tool:
+    """A candidate and its recorded calls, to be compared with others."""
+    calls = [Recorded(one.arguments, one.result, where=one.trace_id) for one in candidate.spec.examples]
+    return Tool(*of_fixed_width(candidate.spec, tool_code(candidate.spec)), tuple(calls))
 
 
 def of_fixed_width(spec: Specification, code: str) -> tuple[str, str]:

@@ -5,18 +5,20 @@ import json
 import os
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from daytona_sdk import Daytona, DaytonaConfig
 from sea.box import Box, NoSandbox
-from sea.evolve import evolve, split
+from sea.evolve import Funnel, drop_duplicates, evolve, split
 from sea.ingest import BadInput
 from sea.library import Library
 from sea.trace import Trace
-from sea.verify import GATES
+from sea.verify import GATES, Candidate, Verdict
 from tests.sea.conftest import EXAMPLES, records
+from tests.sea.specs import specification
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -128,3 +130,28 @@ def test_a_task_is_on_one_side_only():
     assert len(train) + len(held_out) == 200
     assert split(traces, 7) == (train, held_out)
     assert split(traces, 8) != (train, held_out)
+
+
+@pytest.mark.parametrize(
+    ("body", "stays"), [("return price + price + 1", False), ("return price * 3 + 1", True)]
+)
+def test_of_two_tools_that_do_the_same_the_one_that_saves_less_goes(box, evolved, body, stays):
+    pattern = evolved[0].patterns[0]
+    funnel = Funnel(evolved[0].intake)
+    for name, text, saving in (("less", body, 10), ("more", "return price * 2 + 1", 20)):
+        spec = replace(specification(text, ((3, 7), (5, 11))), name=name)
+        verdicts = [Verdict(gate, True, "") for gate in GATES]
+        funnel.candidates.append((Candidate(spec, [], [], verdicts), replace(pattern, saving=saving)))
+    said: list[str] = []
+    drop_duplicates(funnel, box, said.append)
+    less, more = (candidate for candidate, _ in funnel.candidates)
+    assert more.admitted
+    assert less.admitted is stays
+    if not stays:
+        assert "duplicates: it does what more does, on" in less.reason
+        assert said == [f"  less: turned away: {less.reason}"]
+
+
+def test_the_original_of_a_mined_tool_is_the_trace_s_own_text(evolved):
+    originals = [candidate.original for candidate, _ in evolved[0].candidates]
+    assert any(original is not None and "price" in original.code for original in originals)

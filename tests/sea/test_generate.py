@@ -2,6 +2,11 @@
 
 import ast
 import importlib.util
+from collections import Counter
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from math import inf
 
 import pytest
 
@@ -38,3 +43,34 @@ def test_langchain_takes_the_tool_as_it_is(tmp_path):
     made = tools.tool(parse_docstring=True)(module.double)
     assert made.invoke({"price": 4}) == 8
     assert made.args["price"]["type"] == "integer"
+
+
+def test_the_tests_import_what_their_values_need():
+    values = (
+        Decimal("1.5"),
+        Fraction(1, 3),
+        date(2024, 2, 1),
+        [timedelta(days=2)],
+        {"far": inf},
+        Counter("aa"),
+    )
+    code = generate.test_code(specification(calls=tuple(enumerate(values))))
+    scope = {"tool": None}
+    head = code[: code.index("@pytest")].replace("from tool import double\n", "")
+    exec(head, scope)  # our own text
+    assert [expected for _, expected in scope["CASES"]] == list(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("int | float", "float"),
+        ("list[dict[str, int]]", "list"),
+        ("None | str", "None | str"),
+        ("Decimal", "object"),
+        ("date | None", "object"),
+        ("len", "object"),
+    ],
+)
+def test_types_that_are_not_built_in_are_objects(name, written):
+    assert generate.annotation(name) == written
