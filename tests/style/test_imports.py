@@ -93,6 +93,11 @@ def test_what_the_source_imports_is_declared() -> None:
     declared = {re.split(r"[^A-Za-z0-9_.-]", line)[0].lower().replace("-", "_") for line in lines}
     ours = {"tidepool", "daytona_sdk", "sea"}
     names = {name.partition(".")[0] for file in python_files("src") for name in imported(file)}
-    modules = {"multipart": "python_multipart", "socketio": "python_socketio", "_pytest": "pytest"}
+    modules = {
+        "multipart": "python_multipart",
+        "socketio": "python_socketio",
+        "opentelemetry": "opentelemetry_api",
+        "_pytest": "pytest",
+    }
     foreign = {modules.get(name, name) for name in names - ours - set(sys.stdlib_module_names)}
     assert foreign - declared == set()
