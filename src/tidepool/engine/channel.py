@@ -125,6 +125,22 @@ class Channel:
         finally:
             self.close_request(number)
 
+    def post(self, message: dict[str, Any]) -> None:
+        """Send a request without waiting: what is sent after it is done after it. A refusal breaks the channel.
+
+        Raises:
+            SandboxLost: As `send`.
+        """
+
+        def on_answer(answer: dict[str, Any], fds: list[int]) -> None:
+            close_all(fds)
+            self.close_request(number)
+            if "errno" in answer:
+                self._break(f"the sandbox refused {message['op']}: {answer.get('why')}")
+
+        number = self.open(on_answer)
+        self.send({**message, "id": number})
+
     def close(self) -> None:
         """Close our end; waiting requests are answered with a loss."""
         self._break("closed")

@@ -86,6 +86,15 @@ class Egress:
         """Whether a sandbox has a listening socket, whatever its rights."""
         return sandbox_id in self._served
 
+    def need(self) -> None:
+        """Make sure that there is a process to serve anything.
+
+        Raises:
+            SetupFailed: It is gone.
+        """
+        if self._sock.fileno() < 0:
+            raise SetupFailed("egress: the egress process is gone; start the server again")
+
     async def serve(self, sandbox_id: str, listener: socket.socket, spec: SandboxSpec) -> str | None:
         """Have a sandbox served on a listening socket of its network namespace, which the caller still closes.
 

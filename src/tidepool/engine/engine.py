@@ -367,21 +367,22 @@ class Engine:
         await self._pool.close()
         for entry in self._entries.values():
             if entry.warm is not None:
-                entry.warm.channel.close()
+                entry.warm.close()
         await self._egress.close()
         await self._backend.close()
 
     # inside
 
     def _admit(self, spec: SandboxSpec) -> None:
-        alive = [entry.sandbox for entry in self._entries.values() if entry.gone_at is None]
         self._check_room()
-        if spec.name and any(box.name == spec.name and box.spec.tenant == spec.tenant for box in alive):
+        if spec.name and any(box.name == spec.name for box in self.list(spec.tenant)):
             raise Conflict(f"Sandbox with name {spec.name} already exists")
 
     def _check_room(self) -> None:
-        running = sum(entry.sandbox.state in _RUNNING for entry in self._entries.values())
-        if running >= self._config.max_sandboxes:
+        if (
+            len(self._entries) >= self._config.max_sandboxes
+            and (running := self.alive) >= self._config.max_sandboxes
+        ):
             raise NoCapacity(f"this host runs {running} sandboxes already; delete some or try again later")
         if host.free_memory() < host.MIN_FREE_MEMORY:
             raise NoCapacity("this host has less than 256 MiB of free memory; try again later")
@@ -403,7 +404,7 @@ class Engine:
         await self._networks.take(sandbox.id)
         entry.warm = None
         sandbox.detach()
-        warm.channel.close()
+        warm.close()
         try:
             kept = await self._backend.kill(warm.box.slot, save=True)
         except Fault as error:
@@ -444,8 +445,7 @@ class Engine:
         host = Host(
             partial(self._backend.usage, slot), partial(self._backend.connect, slot), destroy, volumes_on
         )
-        sandbox.attach(warm.channel, host)
-        await sandbox.set_env(env)
+        sandbox.attach(warm.channel, host, env)
 
     async def _abandon(self, entry: _Entry) -> None:
         self._entries.pop(entry.sandbox.id, None)
@@ -453,14 +453,15 @@ class Engine:
 
     async def _remove(self, entry: _Entry) -> None:
         entry.gone_at = time.monotonic()
-        await self._networks.take(entry.sandbox.id)
+        ends = [self._networks.take(entry.sandbox.id)]
         if entry.warm is not None:
-            await self._kill(entry.warm)
+            ends.append(self._kill(entry.warm))
+        await asyncio.gather(*ends)
         if entry.sandbox.has_saved_files:
             await self._backend.forget("saved", entry.sandbox.id)
 
     async def _kill(self, warm: Warm) -> None:
-        warm.channel.close()
+        warm.close()
         await self._backend.kill(warm.box.slot)
 
     def _on_death(self, slot: int, oom_kills: int, kept: namespaces.Kept | None) -> None:

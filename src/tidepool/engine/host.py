@@ -4,6 +4,7 @@ Nothing here knows of sandboxes.
 """
 
 import os
+import time
 from pathlib import Path
 
 from tidepool.engine.errors import SetupFailed
@@ -12,6 +13,9 @@ from tidepool.engine.spawner import protocol
 
 MIN_FREE_MEMORY = 256 << 20
 """Below it no sandbox is admitted."""
+_FRESH_S = 0.1
+"""Reading it costs more than all else that is looked at before a sandbox is made."""
+_seen = (float("-inf"), 0)
 
 
 def filesystem_of(place: Path) -> int:
@@ -47,7 +51,16 @@ def make_directories(state_dir: Path, drop_root: bool) -> None:
 
 
 def free_memory() -> int:
-    """Bytes the kernel says can still be used."""
+    """Bytes the kernel says can still be used, as they were at most `_FRESH_S` seconds ago."""
+    global _seen
+    at, free = _seen
+    if time.monotonic() - at > _FRESH_S:
+        free = _read_free_memory()
+        _seen = time.monotonic(), free
+    return free
+
+
+def _read_free_memory() -> int:
     with open("/proc/meminfo") as file:
         for line in file:
             if line.startswith("MemAvailable:"):

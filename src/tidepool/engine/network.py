@@ -5,26 +5,27 @@ proxy by the usual variables; a program that ignores them reaches nothing.
 """
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from tidepool.engine.channel import Channel
 from tidepool.engine.egress import Egress
-from tidepool.engine.errors import Conflict, Refused, SetupFailed, WrongState
+from tidepool.engine.errors import Conflict, Refused, SetupFailed, TidepoolError, WrongState
 from tidepool.engine.files import Files
 from tidepool.engine.lifecycle import State
-from tidepool.engine.pool import Warm
+from tidepool.engine.pool import PROXY_PORT, Warm
 from tidepool.engine.sandbox import Sandbox
 from tidepool.engine.spec import Network, SandboxSpec, Secrets
 
-PROXY_PORT = 3128
-"""Where a sandbox with a network finds the proxy on its loopback."""
 AUTHORITY = "/etc/tidepool/authority.pem"
 """Inside: the certificate of the authority that vouches for hosts that secrets are bound to."""
 BUNDLE = "/etc/tidepool/ca-bundle.pem"
 """Inside: the same, and all that the image trusts."""
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+log = logging.getLogger("tidepool.engine")
+
 _NOT_PROXIED = "localhost,127.0.0.1,::1"
 
 CHANGEABLE = (State.STARTED, State.STOPPED, State.ARCHIVED, State.ERROR)
@@ -45,6 +46,8 @@ class Networks:
         self._egress = egress
         self._listen = listen
         self._changing: dict[str, asyncio.Lock] = {}
+        self._beginning: dict[str, asyncio.Task[None]] = {}
+        """Boxes that were given a parked listener and are about to be served on it."""
 
     async def give(self, number: str, spec: SandboxSpec, warm: Warm) -> dict[str, str]:
         """Serve a new box as its spec says; returns the variables its programs need.
@@ -54,10 +57,38 @@ class Networks:
             Conflict: Something inside has taken the proxy's port.
             SetupFailed: The egress process refused, or is gone.
         """
-        await self._egress.stop(number)  # a former box of this sandbox may have died without being taken away
+        await self._stop(number)  # a former box of this sandbox may have died without being taken away
+        if spec.network != "none":
+            self._egress.need()
+        listener = warm.take_listener()
+        if listener is not None and _cannot_be_refused(spec):
+            begun = asyncio.get_running_loop().create_task(self._begin(number, listener, spec))
+            self._beginning[number] = begun
+            return environment(PROXY_PORT, spec)
+        if listener is not None:
+            listener.close()
         return await self._apply(number, spec, warm)
 
+    async def _begin(self, number: str, listener: socket.socket, spec: SandboxSpec) -> None:
+        """Serve without anybody waiting: until then connections inside wait, and reach nothing."""
+        try:
+            with listener:
+                await self._egress.serve(number, listener, spec)
+        except TidepoolError as error:
+            log.error("sandbox %s has no network: %s", number, error)
+        finally:
+            self._beginning.pop(number, None)
+
+    async def _begun(self, number: str) -> None:
+        if (task := self._beginning.get(number)) is not None:
+            await asyncio.wait([task])
+
+    async def _stop(self, number: str) -> None:
+        await self._begun(number)
+        await self._egress.stop(number)
+
     async def _apply(self, number: str, spec: SandboxSpec, warm: Warm) -> dict[str, str]:
+        await self._begun(number)
         if spec.network == "none" and not self._egress.serves(number):
             return {}
         if self._egress.serves(number):
@@ -71,7 +102,7 @@ class Networks:
     async def take(self, number: str) -> None:
         """Cut a sandbox off for good; nothing happens when it is not served."""
         self._changing.pop(number, None)
-        await self._egress.stop(number)
+        await self._stop(number)
 
     async def change(
         self,
@@ -109,6 +140,11 @@ class Networks:
                     f"a program in the sandbox listens on port {PROXY_PORT}, where its proxy would be; end it first"
                 ) from None
             raise
+
+
+def _cannot_be_refused(spec: SandboxSpec) -> bool:
+    """Whether there is nothing in it that could be wrong, and nothing to be learned from the answer."""
+    return spec.network != "none" and not spec.network_allow and not spec.secrets
 
 
 def environment(port: int, spec: SandboxSpec) -> dict[str, str]:

@@ -20,6 +20,10 @@ from tidepool.engine.spec import Limits, SandboxSpec
 log = logging.getLogger("tidepool.engine")
 
 DEFAULT_LIMITS = Limits()
+PROXY_PORT = 3128
+"""Where a sandbox with a network finds the proxy on its loopback."""
+_PAUSE_S = 0.002
+"""Before a line is filled again: whoever took a box is answered before the processor is wanted for the next."""
 _READY_TIMEOUT_S = 20.0
 _MAX_BOXES_PER_ZYGOTE = 1000
 _MADE_AT_ONCE = 16
@@ -46,6 +50,20 @@ class Warm:
     box: Box
     channel: Channel
     zygote: int
+    listener: socket.socket | None = None
+    """Made inside at PROXY_PORT while it was parked, for whoever serves its network; nobody accepts until then."""
+
+    def take_listener(self) -> socket.socket | None:
+        """The listening socket, the caller's from now on."""
+        listener, self.listener = self.listener, None
+        return listener
+
+    def close(self) -> None:
+        """Let go of our ends; its processes are the spawner's business."""
+        self.channel.close()
+        if self.listener is not None:
+            self.listener.close()
+            self.listener = None
 
 
 @dataclass
@@ -120,7 +138,7 @@ class Pool:
                 line.refill.cancel()
                 await asyncio.wait([line.refill])
             for warm in line.parked:
-                warm.channel.close()
+                warm.close()
             if line.zygote is not None:
                 await self._backend.end_zygote(line.zygote)
 
@@ -154,7 +172,7 @@ class Pool:
             await asyncio.wait(tasks)
         for line in self._lines.values():
             for warm in line.parked:
-                warm.channel.close()
+                warm.close()
             line.parked.clear()
 
     def _pop(self, line: Line) -> Warm | None:
@@ -162,6 +180,7 @@ class Pool:
             warm = line.parked.popleft()
             if warm.channel.lost is None:
                 return warm
+            warm.close()
         return None
 
     def _refill(self, line: Line) -> None:
@@ -173,8 +192,10 @@ class Pool:
     async def _fill(self, line: Line) -> None:
         # A failure here is not lost: the next take finds no parked box, makes one itself and meets the same error.
         with contextlib.suppress(TidepoolError):
+            if line.parked:
+                await asyncio.sleep(_PAUSE_S)
             while len(line.parked) < max(line.wanted, self._size):
-                line.parked.append(await self._make(line, line.spec))
+                line.parked.append(await self._listening(await self._make(line, line.spec)))
 
     async def _make(self, line: Line, spec: SandboxSpec, restore: str = "") -> Warm:
         async with self._turns:
@@ -227,8 +248,16 @@ class Pool:
             raise SetupFailed(f"a sandbox could not be closed off: {why}")
         return Warm(box, channel, zygote)
 
+    async def _listening(self, warm: Warm) -> Warm:
+        try:
+            warm.listener = await self._backend.listen(warm.box.slot, PROXY_PORT)
+        except TidepoolError:
+            await self._drop(warm)
+            raise
+        return warm
+
     async def _drop(self, warm: Warm) -> None:
-        warm.channel.close()
+        warm.close()
         with contextlib.suppress(Fault):
             await self._backend.kill(warm.box.slot)
 

@@ -88,8 +88,9 @@ class Sandbox:
 
     # called by the engine
 
-    def attach(self, channel: Channel, host: Host) -> None:
-        """Give it the box it lives in; it is started from now on."""
+    def attach(self, channel: Channel, host: Host, env: Mapping[str, str]) -> None:
+        """Give it the box it lives in and the environment of its runs; it is started from now on."""
+        channel.post({"op": "env", "set": dict(env), "unset": []})
         self._channel, self._host = channel, host
         self._files = Files(channel, _UIDS[self.spec.user], self.work_dir, host.volumes_on)
         self._oom_seen = 0

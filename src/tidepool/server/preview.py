@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tidepool.engine import Sandbox
 from tidepool.engine.errors import InvalidSpec, NoCapacity
-from tidepool.engine.network import PROXY_PORT
+from tidepool.engine.pool import PROXY_PORT
 from tidepool.server.signing import TOKEN_QUERY, TOOLBOX_PORTS, is_same, port_token
 from tidepool.wire import paths
 

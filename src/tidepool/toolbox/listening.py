@@ -4,7 +4,7 @@ import re
 
 from tidepool.engine import Command, Sandbox
 from tidepool.engine.errors import SandboxLost
-from tidepool.engine.network import PROXY_PORT
+from tidepool.engine.pool import PROXY_PORT
 
 TIMEOUT_S = 10.0
 _LISTEN = re.compile(rb"^ *[0-9]+: [0-9A-F]+:(?P<port>[0-9A-F]{4}) [0-9A-F:]+ 0A ", re.M)

@@ -58,6 +58,19 @@ def _exec_argv(kind: str, message: dict[str, Any]) -> list[str]:
     return [python, "-c", bootstrap + f"tests.run_pytest({message['paths']!r}, 3)"]
 
 
+def settle() -> None:
+    """What every leader has in common, whatever it will run: a session and limits of its own."""
+    os.setsid()
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # else the next file would not be ours to write
+    fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(fd, b"%d" % OOM_SCORE_ADJ)
+    os.close(fd)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
+
+
 def start(chosen: Plan, message: dict[str, Any], fds: list[int], control: socket.socket) -> NoReturn:
     """In the forked child: take the descriptors, the user, the place; then run."""
     # Closed by exec: the way to say that there was none.
@@ -91,8 +104,6 @@ def _refuse(note: int, number: int, why: str, exit_code: int) -> NoReturn:
 
 
 def _prepare(message: dict[str, Any], fds: list[int], chosen: Plan, note: int) -> None:
-    os.setsid()
-    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     # Through high numbers first: one of the received descriptors may itself be 3.
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in fds]
     if not message["stdin"]:
@@ -105,12 +116,8 @@ def _prepare(message: dict[str, Any], fds: list[int], chosen: Plan, note: int) -
     syscalls.close_range(len(high), note - 1)
     syscalls.close_range(note + 1)
     as_user(int(message["uid"]), int(message["gid"]))
-    with open("/proc/self/oom_score_adj", "w") as file:
-        file.write(str(OOM_SCORE_ADJ))
     os.setpriority(os.PRIO_PROCESS, 0, 0)  # init's own is higher
     os.chdir(str(message["cwd"]))
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
 
 
 def as_user(uid: int, gid: int) -> None:

@@ -114,6 +114,7 @@ class Server:
             # A forked program is reached by leaving this stack, through the `finally` that closes `fds`.
             passed = fds.copy()
             fds.clear()
+            launch.settle()
             launch.start(plan, message, passed, self._control)
         return pid
 

@@ -54,6 +54,7 @@ def ahead(restored: tuple[int, ...], control: socket.socket) -> Spare | None:
 
 
 def _wait(sock: socket.socket, control: socket.socket) -> None:
+    launch.settle()
     received = frames.receive(sock)
     if received is None:
         os._exit(0)
