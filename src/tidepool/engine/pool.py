@@ -50,6 +50,8 @@ class Warm:
     box: Box
     channel: Channel
     zygote: int
+    is_ahead: bool = False
+    """Whether its init has been told to get ready for a run."""
     listener: socket.socket | None = None
     """Made inside at PROXY_PORT while it was parked, for whoever serves its network; nobody accepts until then."""
 
@@ -183,6 +185,13 @@ class Pool:
             warm.close()
         return None
 
+    def _get_ahead(self, line: Line) -> None:
+        """Have the next one to be taken ready for its first run; for all, that would take twice the memory."""
+        warm = line.parked[0] if line.parked else None
+        if warm is not None and not warm.is_ahead and warm.channel.lost is None:
+            warm.is_ahead = True
+            warm.channel.post({"op": "ahead"})
+
     def _refill(self, line: Line) -> None:
         if self._closed or (line.refill is not None and not line.refill.done()):
             return
@@ -194,8 +203,10 @@ class Pool:
         with contextlib.suppress(TidepoolError):
             if line.parked:
                 await asyncio.sleep(_PAUSE_S)
+            self._get_ahead(line)
             while len(line.parked) < max(line.wanted, self._size):
                 line.parked.append(await self._listening(await self._make(line, line.spec)))
+                self._get_ahead(line)
 
     async def _make(self, line: Line, spec: SandboxSpec, restore: str = "") -> Warm:
         async with self._turns:

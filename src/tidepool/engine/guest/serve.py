@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 from tidepool.engine.guest import filesystem, frames, launch, spare, tree
 
+_OTHER_UID = 1000
+"""Of a rehearsed run: one that owns no module, as most."""
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
 
@@ -27,8 +29,8 @@ class Server:
         self._kinds: dict[int, str] = {}
         """Request id to how it was started: exec or fork."""
         self._spare: spare.Spare | None = None
-        self._refork = True
-        """Whether a spare is to be made when there is nothing else to do: first of all, and after each run."""
+        self._ahead = False
+        """Whether to get ready for the next run: not while parked, where it would only cost memory."""
 
     def serve(self) -> NoReturn:
         """Until the host closes the socket; then the kernel ends every process of the sandbox with us."""
@@ -41,15 +43,29 @@ class Server:
         poller.register(self._control, select.POLLIN)
         poller.register(wake_read, select.POLLIN)
         while True:
-            if self._refork:
-                self._refork = False
+            if self._ahead:
+                self._ahead = False
                 self._spare = self._spare or spare.ahead(_RESTORED, self._control)
+                if not poller.poll(0):
+                    self._rehearse()
             for fd, _ in poller.poll():
                 if fd == wake_read:
                     os.read(wake_read, 512)
                     self._reap()
                 else:
                     self._on_request()
+
+    def _rehearse(self) -> None:
+        """Do for nothing what the next run needs, while nobody waits.
+
+        A fork leaves every page to be copied when it is next written, and Python writes to whatever it looks at.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            frames.send(ours, {"kind": "source", "cwd": "/", "env": self._env, "uid": _OTHER_UID}, (ours.fileno(),))
+            message, fds = frames.receive(theirs) or ({}, [])
+            frames.close_all(fds)
+            launch.plan(message, self._env)
 
     def _on_request(self) -> None:
         received = frames.receive(self._control)
@@ -79,10 +95,14 @@ class Server:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGSTOP if operation == "pause" else signal.SIGCONT)
             self._reply(message["id"], {})
+        elif operation == "ahead":
+            self._ahead = True
+            self._reply(message["id"], {})
         elif operation == "env":
             for name in message["unset"]:
                 self._env.pop(name, None)
             self._env.update(message["set"])
+            self._ahead = True
             self._reply(message["id"], {})
         else:
             answer, opened = filesystem.perform(message)
@@ -141,4 +161,4 @@ class Server:
             end = {"status": status, "max_rss": usage.ru_maxrss * 1024, "basis": self._kinds.pop(number)}
             with contextlib.suppress(BrokenPipeError):
                 self._reply(number, {"end": end})
-            self._refork = True
+            self._ahead = True
