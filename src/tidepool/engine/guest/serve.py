@@ -47,7 +47,8 @@ class Server:
                 self._ahead = False
                 self._spare = self._spare or spare.ahead(_RESTORED, self._control)
                 if not poller.poll(0):
-                    self._rehearse()
+                    with contextlib.suppress(OSError, frames.BadFrame):  # a real run would say so itself
+                        self._rehearse()
             for fd, _ in poller.poll():
                 if fd == wake_read:
                     os.read(wake_read, 512)
@@ -62,7 +63,9 @@ class Server:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
-            frames.send(ours, {"kind": "source", "cwd": "/", "env": self._env, "uid": _OTHER_UID}, (ours.fileno(),))
+            frames.send(
+                ours, {"kind": "source", "cwd": "/", "env": self._env, "uid": _OTHER_UID}, (ours.fileno(),)
+            )
             message, fds = frames.receive(theirs) or ({}, [])
             frames.close_all(fds)
             launch.plan(message, self._env)
