@@ -75,6 +75,7 @@ async def _run(config: ServerConfig, listener: socket.socket, ssh: socket.socket
                 config.state_dir,
                 config.runtime_dir,
                 config.pool_size,
+                config.max_sandboxes,
                 storage=config.storage,
                 egress_options=config.egress_options,
             )

@@ -22,6 +22,8 @@ KEY_FILE = "api_key"
 """In the state directory: the key that was made because none was given."""
 DEFAULT_NETWORK = "packages"
 FIRST_TENANT = "default"
+MOST_SANDBOXES = 10_000
+"""A sandbox has two processes of its own at least, and the host 32,768 ids for them unless it was told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class ServerConfig:
     hosts: tuple[str, ...] = ()
     """`NAME=ADDRESS`: what sandboxes reach by a name, instead of what a resolver says."""
 
+    max_sandboxes: int = 1000
+    """Running at once; more are refused."""
     ssh_port: int | None = None
     """Port for SSH on the host of HTTP; 0 takes a free one. None: there is no SSH."""
 
@@ -113,6 +117,7 @@ def from_environment(needs_key: bool, **options: Any) -> tuple[ServerConfig, str
     options["preview_domain"] = os.environ.get("TIDEPOOL_PREVIEW_DOMAIN", "")
     options = {
         "realm": _realm(),
+        **_capacity(),
         "database": os.environ.pop(DATABASE_VARIABLE, ""),
         **_images(),
         **_outside(),
@@ -188,6 +193,20 @@ def make_records_dir(path: Path, owner: int) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.geteuid() == 0:
         os.chown(path, owner, owner)
+
+
+def _capacity() -> dict[str, int]:
+    """How many sandboxes may run, where that is said.
+
+    Raises:
+        ValueError: It is no count.
+    """
+    text = os.environ.get("TIDEPOOL_MAX_SANDBOXES")
+    if text is None:
+        return {}
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_SANDBOXES:
+        raise ValueError(f"TIDEPOOL_MAX_SANDBOXES is {text[:20]!r}; allowed are 1 to {MOST_SANDBOXES}")
+    return {"max_sandboxes": int(text)}
 
 
 def _realm() -> str:
