@@ -1,14 +1,12 @@
 """Connections into sandboxes and figures about them: what the server's previews and metrics stand on."""
 
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.security.conftest import EngineThread
+from tests.security.conftest import EngineThread, own_engine
 from tidepool.engine import Sandbox, SandboxSpec
 from tidepool.engine.errors import InvalidSpec, NotFound, Unavailable, WrongState
 from tidepool.engine.kernel import cgroups
@@ -25,14 +23,8 @@ _LISTEN = (
 @pytest.fixture(scope="module")
 def host() -> Iterator[EngineThread]:
     """An engine of this module's own."""
-    place = Path(tempfile.mkdtemp(prefix="tidepool-ports-"))
-    place.chmod(0o755)
-    thread = EngineThread(place / "state", place / "run")
-    try:
+    with own_engine("tidepool-ports-") as thread:
         yield thread
-    finally:
-        thread.close()
-        shutil.rmtree(place)
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,11 @@
 """Live processes of a real sandbox: what is written and read while they run, and how they end."""
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.security.conftest import EngineThread
+from tests.security.conftest import EngineThread, own_engine
 from tidepool.engine import CodeRun, Command, Sandbox, Verdict
 from tidepool.engine.errors import InvalidSpec, WrongState
 from tidepool.engine.process import KEPT_BYTES, Process
@@ -19,14 +16,8 @@ pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
 @pytest.fixture(scope="module")
 def host() -> Iterator[EngineThread]:
     """An engine of this module's own."""
-    place = Path(tempfile.mkdtemp(prefix="tidepool-processes-"))
-    place.chmod(0o755)
-    thread = EngineThread(place / "state", place / "run")
-    try:
+    with own_engine("tidepool-processes-") as thread:
         yield thread
-    finally:
-        thread.close()
-        shutil.rmtree(place)
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,10 @@
 """Runs in a real sandbox: what basis they have, and that a program cannot tell."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.security.conftest import EngineThread
+from tests.security.conftest import EngineThread, own_engine
 from tidepool.engine import CodeRun, Command, Sandbox, TestRun, Verdict
 
 pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
@@ -16,14 +13,8 @@ pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
 @pytest.fixture(scope="module")
 def host() -> Iterator[EngineThread]:
     """An engine of this module's own."""
-    place = Path(tempfile.mkdtemp(prefix="tidepool-runs-"))
-    place.chmod(0o755)
-    thread = EngineThread(place / "state", place / "run")
-    try:
+    with own_engine("tidepool-runs-") as thread:
         yield thread
-    finally:
-        thread.close()
-        shutil.rmtree(place)
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,12 @@
 """What programs at a terminal of a sandbox see of it: size, signals, jobs; and what they cannot do with it."""
 
 import asyncio
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.security.conftest import EngineThread
+from tests.security.conftest import EngineThread, own_engine
 from tidepool.engine import Command, Sandbox
 from tidepool.engine.process import Process
 
@@ -25,14 +22,8 @@ INJECT = (
 @pytest.fixture(scope="module")
 def host() -> Iterator[EngineThread]:
     """An engine of this module's own."""
-    place = Path(tempfile.mkdtemp(prefix="tidepool-terminals-"))
-    place.chmod(0o755)
-    thread = EngineThread(place / "state", place / "run")
-    try:
+    with own_engine("tidepool-terminals-") as thread:
         yield thread
-    finally:
-        thread.close()
-        shutil.rmtree(place)
 
 
 @pytest.fixture(scope="module")

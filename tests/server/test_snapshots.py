@@ -85,10 +85,13 @@ def test_there_is_always_a_default(api: Api) -> None:
     assert api.call("POST", "/snapshots", {"name": "default", "imageName": "debian"}).status == 409
 
 
-def test_an_image_that_needs_no_build_is_active_at_once(api: Api, make: Callable[..., Any]) -> None:
-    found = make(
+def test_an_image_that_needs_no_build_is_soon_active(api: Api, make: Callable[..., Any]) -> None:
+    made = make(
         "team/py:3.12", imageName="python:3.12-slim", entrypoint=["sleep", "9"], cpu=2, memory=4, disk=5
     )
+    assert made["state"] in ("active", "pulling"), "nothing is built"
+    assert settled(api, made["id"]) == "active"
+    found = api.call("GET", f"/snapshots/{made['id']}").json
     assert (found["state"], found["imageName"], found["entrypoint"]) == (
         "active",
         "python:3.12-slim",

@@ -1,17 +1,14 @@
 """Interpreter contexts in a real sandbox: what stays, what ends a run, and what a context says when it has died."""
 
 import gc
-import shutil
-import tempfile
 import time
 import weakref
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
-from tests.security.conftest import EngineThread
+from tests.security.conftest import EngineThread, own_engine
 from tidepool.engine import Sandbox, SandboxSpec
 from tidepool.engine.errors import InvalidSpec, NotFound, WrongState
 from tidepool.toolbox import interpreter
@@ -24,14 +21,8 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 @pytest.fixture(scope="module")
 def host() -> Iterator[EngineThread]:
     """An engine of this module's own."""
-    place = Path(tempfile.mkdtemp(prefix="tidepool-contexts-"))
-    place.chmod(0o755)
-    thread = EngineThread(place / "state", place / "run")
-    try:
+    with own_engine("tidepool-contexts-") as thread:
         yield thread
-    finally:
-        thread.close()
-        shutil.rmtree(place)
 
 
 @pytest.fixture(scope="module")

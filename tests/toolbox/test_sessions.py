@@ -1,14 +1,11 @@
 """Logs of sessions as data, and what a session does with a shell that is not bash and with commands that meddle."""
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.security.conftest import EngineThread
+from tests.security.conftest import EngineThread, own_engine
 from tidepool.engine import Command, Sandbox
 from tidepool.engine.errors import WrongState
 from tidepool.engine.guest.session import HEADER
@@ -80,14 +77,8 @@ def test_what_a_driver_says_is_cut_into_frames_wherever_it_was_cut() -> None:
 @pytest.fixture(scope="module")
 def host() -> Iterator[EngineThread]:
     """An engine of this module's own."""
-    place = Path(tempfile.mkdtemp(prefix="tidepool-sessions-"))
-    place.chmod(0o755)
-    thread = EngineThread(place / "state", place / "run")
-    try:
+    with own_engine("tidepool-sessions-") as thread:
         yield thread
-    finally:
-        thread.close()
-        shutil.rmtree(place)
 
 
 @pytest.fixture(scope="module")
