@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,8 @@ class EngineThread:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         # Root is kept: the tests themselves look at the host with it. Dropping it is tested through the server.
-        settings = EngineConfig(state_dir, runtime_dir, pool_size=1, drop_root=False, **config)
+        config = {"pool_size": 1, "drop_root": False, **config}
+        settings = EngineConfig(state_dir, runtime_dir, **config)
         self.engine = self.run(Engine.start(settings))
         self.state_dir = state_dir
 
@@ -53,17 +55,26 @@ class EngineThread:
         self._loop.close()
 
 
+@contextmanager
+def own_engine(prefix: str, **config: Any) -> Iterator[EngineThread]:
+    """An engine with a state directory of its own, both gone afterwards."""
+    place = Path(tempfile.mkdtemp(prefix=prefix))
+    place.chmod(0o755)
+    try:
+        thread = EngineThread(place / "state", place / "run", **config)
+        try:
+            yield thread
+        finally:
+            thread.close()
+    finally:
+        shutil.rmtree(place)
+
+
 @pytest.fixture(scope="session")
 def host() -> Iterator[EngineThread]:
     """One engine for all attacks; they must not be able to harm it."""
-    place = Path(tempfile.mkdtemp(prefix="tidepool-attack-"))
-    place.chmod(0o755)
-    thread = EngineThread(place / "state", place / "run")
-    try:
+    with own_engine("tidepool-attack-") as thread:
         yield thread
-    finally:
-        thread.close()
-        shutil.rmtree(place)
 
 
 @pytest.fixture

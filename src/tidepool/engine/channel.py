@@ -1,7 +1,8 @@
 """Requests and answers over a SOCK_SEQPACKET socket, from the event loop: to the spawner and to each sandbox's init.
 
-What comes from a sandbox is not trusted: frames are bounded and decoded strictly, an answer to a request that was never
-made, a frame that does not fit or a descriptor too many breaks the channel, and every wait has a deadline.
+What comes from a sandbox is not trusted: frames are bounded and decoded strictly; an answer to a request that was never
+made, more answers than requests, a frame that does not fit or a descriptor of anything but a file breaks the channel;
+one that sends without end gets its turn like the others; and every wait has a deadline.
 """
 
 import array
@@ -9,6 +10,8 @@ import asyncio
 import contextlib
 import os
 import socket
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,18 +20,32 @@ import msgspec
 
 from tidepool.engine.errors import SandboxLost
 from tidepool.engine.guest.frames import MAX_FDS, MAX_FRAME
+from tidepool.engine.kernel import strays
 
 _MAX_UNSENT = 1000
 """Frames a peer may be behind before it counts as gone; each request has its own deadline besides."""
+_TURN = 32
+"""Frames that are read before others get their turn."""
+_SURPLUS = 1000
+"""Frames that a sandbox may send beyond two for each request: what is asked for once, and late, is fine."""
+_UNTIL_DEAD_S = 3.0
+"""After which a sandbox whose channel broke is dead: it is killed at once."""
 
 
 class Channel:
     """One peer. `call` is for one answer; `open` and `close_request` for requests that are answered more than once."""
 
     def __init__(
-        self, sock: socket.socket, on_event: Callable[[dict[str, Any]], None], on_lost: Callable[[str], None]
+        self,
+        sock: socket.socket,
+        on_event: Callable[[dict[str, Any]], None],
+        on_lost: Callable[[str], None],
+        trusted: bool = False,
     ) -> None:
         self._sock = sock
+        self._trusted = trusted
+        """Whether the peer is ours: then it may pass any descriptor, and send events without end."""
+        self._received = 0
         self._loop = asyncio.get_running_loop()
         self._on_event = on_event
         self._on_lost = on_lost
@@ -38,6 +55,8 @@ class Channel:
         """Frames that found the peer's buffer full, with descriptors of their own."""
         self.lost: str | None = None
         """Why the channel is broken; None while it works."""
+        self.on_misconduct: Callable[[str], None] | None = None
+        """Called besides `on_lost` where the peer broke the protocol: nothing else ends its processes."""
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
 
@@ -64,7 +83,7 @@ class Channel:
         if not self._unsent and self._sent(data, fds):
             return
         if len(self._unsent) >= _MAX_UNSENT:
-            self._break(f"the sandbox has not read {_MAX_UNSENT} frames")
+            self._expel(f"the sandbox has not read {_MAX_UNSENT} frames")
         if self.lost is not None:
             raise SandboxLost(self.lost)
         if not self._unsent:
@@ -125,6 +144,11 @@ class Channel:
         finally:
             self.close_request(number)
 
+    def answer_all(self, last: int, answer: dict[str, Any]) -> None:
+        """Answer every request up to number `last` that still waits: its peer was replaced and will not."""
+        for number in [number for number in self._waiting if number <= last]:
+            self._waiting[number](dict(answer), [])
+
     def post(self, message: dict[str, Any]) -> None:
         """Send a request without waiting: what is sent after it is done after it. A refusal breaks the channel.
 
@@ -146,33 +170,52 @@ class Channel:
         self._break("closed")
 
     def _readable(self) -> None:
-        while self.lost is None:
-            try:
-                data, ancillary, flags, _ = self._sock.recvmsg(
-                    MAX_FRAME + 1, socket.CMSG_SPACE(MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC
-                )
-            except BlockingIOError:
+        for _ in range(_TURN):
+            if self.lost is not None or not self._receive():
                 return
-            except OSError as error:
-                self._break(f"the connection failed: {error.strerror}")
-                return
-            fds = _passed(ancillary)
-            if not data or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-                close_all(fds)
-                self._break(
-                    "the sandbox is gone" if not data else "the sandbox sent a frame that is too long"
-                )
-                return
-            self._deliver(data, fds)
+
+    def _receive(self) -> bool:
+        """Take one frame in; False when there is none."""
+        try:
+            data, ancillary, flags, _ = self._sock.recvmsg(
+                MAX_FRAME + 1, socket.CMSG_SPACE(MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._break(f"the connection failed: {error.strerror}")
+            return False
+        fds = strays.passed(ancillary)
+        if not data:
+            self._break("the sandbox is gone", fds)
+            return False
+        if why := self._objection(flags, fds):
+            self._expel(why, fds)
+            return False
+        self._received += 1
+        self._deliver(data, fds)
+        return True
+
+    def _objection(self, flags: int, fds: list[int]) -> str:
+        """Why a frame ends it all; empty for one that does not."""
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            return "the sandbox sent a frame that is too long"
+        if self._trusted:
+            return ""
+        if self._received > 2 * self._next + _SURPLUS:
+            return "the sandbox sent more than it was asked for"
+        return "" if all(map(strays.is_plain, fds)) else "the sandbox passed something that is no file"
 
     def _deliver(self, data: bytes, fds: list[int]) -> None:
         try:
             message = _decode(data)
-        except (msgspec.MsgspecError, RecursionError):
-            close_all(fds)
-            self._break("the sandbox sent a frame that is not valid")
+        except (msgspec.MsgspecError, RecursionError, ValueError):  # ValueError: thousands of digits
+            self._expel("the sandbox sent a frame that is not valid", fds)
             return
         number = message.get("id")
+        if isinstance(number, int) and number >= self._next and not self._trusted:
+            self._expel("the sandbox answered what it was not asked", fds)
+            return
         if number is None or (isinstance(number, int) and number <= 0):
             close_all(fds)
             self._on_event(message)
@@ -183,13 +226,24 @@ class Channel:
             return
         on_answer(message, fds)
 
-    def _break(self, why: str) -> None:
+    def _expel(self, why: str, fds: Sequence[int] = ()) -> None:
+        self._break(why, fds)
+        if self.on_misconduct is not None:
+            self.on_misconduct(why)
+
+    def _break(self, why: str, fds: Sequence[int] = ()) -> None:
+        """End it; `fds` are descriptors that came with what broke it."""
         if self.lost is not None:
             return
         self.lost = why
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
+        unread = [*fds, *strays.drain(self._sock)]
         self._sock.close()
+        if all(map(strays.is_plain, unread)):
+            close_all(unread)
+        else:  # closing one could wait
+            threading.Thread(target=_shed_later, args=(unread,), name="shed", daemon=True).start()
         for _, fds in self._unsent:
             close_all(fds)
         self._unsent.clear()
@@ -202,14 +256,9 @@ class Channel:
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def _passed(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    fds: list[int] = []
-    for level, kind, payload in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            numbers = array.array("i")
-            numbers.frombytes(payload[: len(payload) - len(payload) % numbers.itemsize])
-            fds.extend(numbers)
-    return fds
+def _shed_later(fds: list[int]) -> None:
+    time.sleep(_UNTIL_DEAD_S)
+    strays.shed(fds)
 
 
 def close_all(fds: list[int]) -> None:

@@ -10,7 +10,7 @@ import os
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -28,10 +28,12 @@ from tidepool.engine.errors import (
     TidepoolError,
     WrongState,
 )
+from tidepool.engine.guest import faults
 from tidepool.engine.layers import Layers
 from tidepool.engine.lifecycle import Event, State
 from tidepool.engine.network import Networks
 from tidepool.engine.pool import Layer, Pool, Warm
+from tidepool.engine.recovery import Entry, Recovery
 from tidepool.engine.sandbox import Host, Sandbox
 from tidepool.engine.spawner import protocol
 from tidepool.engine.spec import Limits, Network, SandboxSpec, Secrets
@@ -45,14 +47,6 @@ _RUNNING = (State.CREATING, State.STARTING, State.STARTED, State.STOPPING)
 Progress = Callable[[str], None]
 
 
-@dataclass
-class _Entry:
-    sandbox: Sandbox
-    warm: Warm | None = None
-    """Where it lives; None while it is stopped."""
-    gone_at: float | None = None
-
-
 class Engine:
     """All sandboxes of one server."""
 
@@ -62,7 +56,8 @@ class Engine:
         self._egress = egress
         self._networks = Networks(egress, backend.listen)
         self._pool = Pool(backend, config.pool_size)
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
+        self._recovery = Recovery(self._entries, self._pool, self._networks)
         self._layers: Layers | None = None
         self._volumes_on = frozenset({host.filesystem_of(config.state_dir)})
         self._housekeeping: asyncio.Task[None] | None = None
@@ -80,10 +75,19 @@ class Engine:
         if config.drop_root:
             host.drop_privileges(protocol.SERVER_UID)
         engine_ref: list[Engine] = []
-        backend = namespaces.Backend(launched, lambda *death: engine_ref[0]._on_death(*death))
+        backend = namespaces.Backend(
+            launched,
+            lambda death: engine_ref[0]._recovery.on_death(death),
+            lambda why: engine_ref[0]._recovery.on_restart(why),
+        )
         engine = cls(config, backend, egress)
         engine_ref.append(engine)
-        await backend.ready()
+        try:
+            await backend.ready()
+        except BaseException:
+            await egress.close()
+            await backend.close()
+            raise
         egress.watch()
         engine._layers = Layers(
             config.state_dir, launched.python, engine.create, engine.delete, egress.identity
@@ -124,7 +128,7 @@ class Engine:
         self._admit(spec)
         sandbox = Sandbox(spec, number)
         sandbox.has_saved_files = number is not None
-        entry = self._entries[sandbox.id] = _Entry(sandbox)
+        entry = self._entries[sandbox.id] = Entry(sandbox)
         try:
             await self._bring_up(entry, number or "", progress)
         except BaseException:
@@ -141,7 +145,7 @@ class Engine:
         self._admit(spec)
         sandbox = Sandbox(spec)
         sandbox.state = State.PENDING_BUILD
-        self._entries[sandbox.id] = _Entry(sandbox)
+        self._entries[sandbox.id] = Entry(sandbox)
         return sandbox
 
     async def complete(
@@ -357,7 +361,7 @@ class Engine:
         sandbox = Sandbox(spec, number)
         sandbox.has_saved_files = has_files
         sandbox.state = State.STOPPED if has_files else State.ERROR
-        self._entries[number] = _Entry(sandbox)
+        self._entries[number] = Entry(sandbox)
         return sandbox
 
     async def close(self) -> None:
@@ -387,26 +391,30 @@ class Engine:
         if host.free_memory() < host.MIN_FREE_MEMORY:
             raise NoCapacity("this host has less than 256 MiB of free memory; try again later")
 
-    async def _bring_up(self, entry: _Entry, restore: str, progress: Progress | None) -> None:
+    async def _bring_up(self, entry: Entry, restore: str, progress: Progress | None) -> None:
         spec = entry.sandbox.spec
         layer = Layer()
         if spec.dependencies:
             assert self._layers is not None
             layer = await self._layers.get(spec.dependencies, progress)
         entry.warm = await self._pool.take(spec, layer, restore)
+        faults.step("engine.create.taken")
         if not spec.ephemeral:
             self._backend.keep(entry.warm.box.slot, entry.sandbox.id)
         await self._furnish(entry.sandbox, entry.warm)
+        faults.step("engine.create.furnished")
 
-    async def _stop(self, entry: _Entry) -> None:
+    async def _stop(self, entry: Entry) -> None:
         sandbox, warm = entry.sandbox, entry.warm
         assert warm is not None
         await self._networks.take(sandbox.id)
         entry.warm = None
         sandbox.detach()
         warm.close()
+        faults.step("engine.stop.detached")
         try:
             kept = await self._backend.kill(warm.box.slot, save=True)
+            faults.step("engine.stop.saved")
         except Fault as error:
             sandbox.error_reason = str(error)
             if sandbox.state is State.STOPPING:
@@ -425,6 +433,7 @@ class Engine:
                 raise WrongState(f"sandbox {sandbox.name} is {sandbox.state.value} and has no files to copy")
             return await self._backend.copy(sandbox.id, kind, name, base)
         await sandbox.hold_still(True)
+        faults.step("engine.freeze.held")
         try:
             return await self._backend.freeze(entry.warm.box.slot, kind, name)
         finally:
@@ -440,44 +449,34 @@ class Engine:
 
         async def destroy(reason: str) -> None:
             kept = await self._backend.kill(slot, save=True)
-            self._lost(self._entries[sandbox.id], reason, kept)
+            entry = self._entries.get(sandbox.id)
+            if entry is not None and entry.warm is warm:
+                self._recovery.lose(entry, namespaces.Death(slot, reason, kept, False, True))
 
         host = Host(
             partial(self._backend.usage, slot), partial(self._backend.connect, slot), destroy, volumes_on
         )
         sandbox.attach(warm.channel, host, env)
 
-    async def _abandon(self, entry: _Entry) -> None:
+    async def _abandon(self, entry: Entry) -> None:
         self._entries.pop(entry.sandbox.id, None)
         await self._remove(entry)
 
-    async def _remove(self, entry: _Entry) -> None:
+    async def _remove(self, entry: Entry) -> None:
         entry.gone_at = time.monotonic()
-        ends = [self._networks.take(entry.sandbox.id)]
-        if entry.warm is not None:
-            ends.append(self._kill(entry.warm))
-        await asyncio.gather(*ends)
-        if entry.sandbox.has_saved_files:
+        cut, kept = self._networks.take(entry.sandbox.id), None
+        if entry.warm is None:
+            await cut
+        else:
+            kept, _ = await asyncio.gather(self._kill(entry.warm), cut)
+        faults.step("engine.delete.killed")
+        if entry.sandbox.has_saved_files or kept is not None:
             await self._backend.forget("saved", entry.sandbox.id)
 
-    async def _kill(self, warm: Warm) -> None:
+    async def _kill(self, warm: Warm) -> namespaces.Kept | None:
+        """Its files are not to be saved; what is returned were saved before that was known."""
         warm.close()
-        await self._backend.kill(warm.box.slot)
-
-    def _on_death(self, slot: int, oom_kills: int, kept: namespaces.Kept | None) -> None:
-        for entry in self._entries.values():
-            if entry.warm is not None and entry.warm.box.slot == slot:
-                why = (
-                    "its memory limit was reached and its init was killed" if oom_kills else "its init ended"
-                )
-                self._lost(entry, why, kept)
-
-    def _lost(self, entry: _Entry, why: str, kept: namespaces.Kept | None) -> None:
-        entry.warm = None
-        if kept is not None:
-            entry.sandbox.has_saved_files, entry.sandbox.not_kept = True, kept.not_kept
-            why += "; its files were saved, it can be started again"
-        entry.sandbox.lose(why)
+        return await self._backend.kill(warm.box.slot)
 
     async def _keep_house(self) -> None:
         while True:

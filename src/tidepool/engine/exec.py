@@ -19,6 +19,8 @@ KILL_GRACE_S = 2.0
 """How long init may take to end a tree at its deadline before the whole sandbox is killed."""
 _CHUNK = 1 << 16
 _REPORT_LIMIT = 16 << 20
+_MAX_PEAK = 1 << 53
+"""Of what init says a run has used: more than any host has, and exact in every JSON."""
 _MAX_WAITING = 16
 """Chunks a reader may be behind."""
 
@@ -322,7 +324,7 @@ class Run:
         end = answer.get("end")
         status = end.get("status") if isinstance(end, dict) else None
         peak = end.get("max_rss") if isinstance(end, dict) else 0
-        if not isinstance(status, int) or not isinstance(peak, int):
+        if not isinstance(status, int) or not isinstance(peak, int) or not _is_end(status):
             status, peak = None, 0
         exit_code, verdict = self._judge(answer, status)
         result = ExecResult(
@@ -333,7 +335,7 @@ class Run:
             output=self._streams["output"].value(),
             truncated_bytes=self._streams["output"].dropped,
             duration_s=duration,
-            peak_memory_bytes=max(0, peak),
+            peak_memory_bytes=min(max(0, peak), _MAX_PEAK),
             basis="fork" if isinstance(end, dict) and end.get("basis") == "fork" else "exec",
             charts=bytes(self._report) if self._order.source is not None else b"",
         )
@@ -347,7 +349,7 @@ class Run:
             return 126, Verdict.NOT_STARTED
         if status is None:
             return 137, Verdict.LOST
-        code = os.waitstatus_to_exitcode(status & 0xFFFF)
+        code = os.waitstatus_to_exitcode(status)
         if self._refused is not None and code in (126, 127):
             return code, Verdict.NOT_STARTED
         return (code, Verdict.EXITED) if code >= 0 else (128 - code, Verdict.SIGNALED)
@@ -372,6 +374,11 @@ class Run:
                 self._control = None
             if self._feeder is not None:
                 self._feeder.cancel()
+
+
+def _is_end(status: int) -> bool:
+    """Whether it is a wait status (wait(2)) of a process that has ended; init may say anything."""
+    return 0 <= status <= 0xFFFF and (os.WIFEXITED(status) or os.WIFSIGNALED(status))
 
 
 def _memfd(data: bytes) -> int:

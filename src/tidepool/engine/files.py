@@ -11,7 +11,9 @@ import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+import msgspec
 
 from tidepool.engine.channel import Channel, close_all
 from tidepool.engine.errors import (
@@ -23,7 +25,7 @@ from tidepool.engine.errors import (
     Refused,
     SandboxLost,
 )
-from tidepool.engine.guest import syscalls
+from tidepool.engine.guest import filesystem, syscalls
 from tidepool.engine.spec import HOME
 
 MAX_READ = 64 << 20
@@ -36,6 +38,40 @@ _TIMEOUT_S = 60.0
 
 Answer = tuple[dict[str, Any], list[int]]
 """What init said, and the descriptors it passed."""
+_Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+_Id = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+T = TypeVar("T")
+
+
+class _Entry(msgspec.Struct):
+    """What init says of one entry of a directory."""
+
+    name: str
+    where: str
+    link: bool
+    mode: _Id
+    size: _Size
+    mtime: float
+    uid: _Id
+    gid: _Id
+
+
+class _Found(msgspec.Struct):
+    entry: _Entry
+
+
+class _Page(msgspec.Struct):
+    entries: list[_Entry]
+    more: bool
+
+
+class _Space(msgspec.Struct):
+    total: _Size
+    free: _Size
+
+
+class _Failure(msgspec.Struct):
+    errno: Annotated[int, msgspec.Meta(ge=0, lt=4096)]
 
 
 @dataclass(frozen=True)
@@ -102,8 +138,7 @@ class Files:
         Raises:
             NotFound, AccessDenied, InvalidSpec.
         """
-        answer = await self._ask("info", path)
-        return _file_info(answer["entry"], path)
+        return _file_info(_checked(await self._ask("info", path), _Found).entry, path)
 
     async def list(self, path: str, depth: int = 1) -> "list[FileInfo]":
         """What is in a directory, `depth` levels down, sorted by name; links are not followed.
@@ -116,12 +151,12 @@ class Files:
         if depth < 1:
             raise InvalidSpec(f"depth is {depth}; it must be at least 1")
         found: list[FileInfo] = []
-        while True:
-            answer = await self._ask("list", path, depth=depth, skip=len(found))
-            entries = answer["entries"]
-            found += [_file_info(entry, os.path.join(path, entry["where"])) for entry in entries]
-            if not answer["more"] or not entries:
-                return found
+        while len(found) < filesystem.MAX_ENTRIES:
+            page = _checked(await self._ask("list", path, depth=depth, skip=len(found)), _Page)
+            found += [_file_info(entry, os.path.join(path, entry.where)) for entry in page.entries]
+            if not page.more or not page.entries:
+                break
+        return found[: filesystem.MAX_ENTRIES]
 
     async def make_folder(self, path: str, mode: int = 0o755) -> None:
         """Make a directory and its parents; it may exist."""
@@ -160,11 +195,8 @@ class Files:
         Raises:
             NotFound, AccessDenied, InvalidSpec.
         """
-        answer = await self._ask("space", path)
-        try:
-            return int(answer["total"]), int(answer["free"])
-        except (KeyError, TypeError, ValueError):
-            raise SandboxLost("the sandbox sent figures that are not valid") from None
+        space = _checked(await self._ask("space", path), _Space)
+        return space.total, space.free
 
     async def read(self, path: str) -> bytes:
         """A whole file of at most 64 MiB.
@@ -234,7 +266,11 @@ class Files:
 def _check_path(path: str) -> None:
     if not path or "\0" in path:
         raise InvalidSpec("the path is empty" if not path else "the path contains a NUL byte")
-    if len(os.fsencode(path)) > 4096:
+    try:
+        size = len(path.encode())
+    except UnicodeEncodeError:
+        raise InvalidSpec("the path holds a lone surrogate, which no UTF-8 can say") from None
+    if size > 4096:
         raise InvalidSpec("the path is longer than 4,096 bytes")
 
 
@@ -242,7 +278,10 @@ def _error(answer: dict[str, Any], path: str) -> Exception:
     """The exception for what the sandbox answered."""
     if "lost" in answer:
         return SandboxLost(str(answer["lost"]))
-    code = answer["errno"]
+    try:
+        code = _checked(answer, _Failure).errno
+    except SandboxLost as error:
+        return error
     kinds: dict[int, tuple[type[Refused], str]] = {
         errno.ENOENT: (NotFound, f"{path} does not exist"),
         errno.EACCES: (AccessDenied, f"the sandbox's user may not access {path}"),
@@ -252,15 +291,21 @@ def _error(answer: dict[str, Any], path: str) -> Exception:
         errno.ENOSPC: (NoSpace, f"the sandbox's disk is full: {path}"),
         errno.EDQUOT: (NoSpace, f"the sandbox's disk is full: {path}"),
     }
-    kind, text = kinds.get(
-        code, (InvalidSpec, f"{path}: {os.strerror(code) if isinstance(code, int) else code}")
-    )
+    kind, text = kinds.get(code, (InvalidSpec, f"{path}: {os.strerror(code)}"))
     return kind(text)
+
+
+def _checked(answer: dict[str, Any], kind: type[T]) -> T:
+    """An answer of init as it should be; more in it is left alone."""
+    try:
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError:
+        raise SandboxLost("the sandbox sent an answer that is not valid") from None
 
 
 def _kind(mode: Any) -> str:
     names = {stat.S_IFDIR: "directory", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device"}
-    return names.get(mode, "special file")
+    return names.get(mode, "special file") if isinstance(mode, int) else "special file"
 
 
 def _is_own_file(fd: int, filesystems: frozenset[int]) -> bool:
@@ -270,22 +315,18 @@ def _is_own_file(fd: int, filesystems: frozenset[int]) -> bool:
     return syscalls.filesystem_type(fd) in filesystems
 
 
-def _file_info(entry: dict[str, Any], path: str) -> FileInfo:
-    try:
-        mode = int(entry["mode"])
-        return FileInfo(
-            path=path,
-            name=str(entry["name"]),
-            is_dir=stat.S_ISDIR(mode),
-            is_symlink=bool(entry["link"]),
-            size=int(entry["size"]),
-            mode=stat.S_IMODE(mode),
-            modified_at=float(entry["mtime"]),
-            uid=int(entry["uid"]),
-            gid=int(entry["gid"]),
-        )
-    except (KeyError, TypeError, ValueError):
-        raise SandboxLost("the sandbox sent a directory entry that is not valid") from None
+def _file_info(entry: _Entry, path: str) -> FileInfo:
+    return FileInfo(
+        path=path,
+        name=entry.name,
+        is_dir=stat.S_ISDIR(entry.mode),
+        is_symlink=entry.link,
+        size=entry.size,
+        mode=stat.S_IMODE(entry.mode),
+        modified_at=entry.mtime,
+        uid=entry.uid,
+        gid=entry.gid,
+    )
 
 
 async def _write_all(fd: int, data: bytes, path: str) -> int:

@@ -30,9 +30,15 @@ def filesystem_of(place: Path) -> int:
 def drop_privileges(uid: int) -> None:
     """Become `uid` for good: no groups, no way back, no core dumps with secrets in them.
 
+    Who is not root stays who he is, and gets no new privileges either.
+
     Raises:
         SetupFailed: It could not be done; the process must not go on.
     """
+    if os.geteuid() != 0:
+        syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        return
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
@@ -42,7 +48,11 @@ def drop_privileges(uid: int) -> None:
 
 
 def make_directories(state_dir: Path, drop_root: bool) -> None:
-    """The state directory with its place for layers, which the unprivileged process writes."""
+    """The state directory with its place for layers, which the unprivileged process writes.
+
+    From here on what this process makes can be read by others, as sandboxes must; what is secret says so itself.
+    """
+    os.umask(0o022)
     state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     layers = state_dir / "layers"
     layers.mkdir(mode=0o755, exist_ok=True)

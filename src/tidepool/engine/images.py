@@ -7,6 +7,7 @@ Composed once per fingerprint into the state directory, by the process that may 
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidepool.engine.errors import HostUnsupported
+from tidepool.engine.kernel import mounts
 
 GUEST = "lib/tidepool/tidepool/engine/guest"
 """Where the guest's modules stand below /usr inside."""
@@ -85,9 +87,17 @@ def compose(state_dir: Path) -> Image:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(fresh)
         fresh.mkdir()
-        _write_base(fresh / "base")
-        _write_usr_mask(fresh / "usr", prefix)
-        _write_local_mask(fresh / "local", prefix, version)
+        try:
+            _write_base(fresh / "base")
+            _write_usr_mask(fresh / "usr", prefix)
+            _write_local_mask(fresh / "local", prefix, version)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+                raise
+            raise HostUnsupported(
+                f"{images} is on a filesystem that cannot hold an image's marks of what is hidden ({error.strerror}); "
+                "put the state directory on one such as ext4"
+            ) from None
         try:
             fresh.rename(target)
         except OSError:
@@ -99,8 +109,8 @@ def compose(state_dir: Path) -> Image:
 
 
 def _fingerprint(prefix: Path) -> str:
-    """What an image depends on: our own files, the packages installed on the host, the interpreter."""
-    digest = hashlib.sha256(f"{_FORMAT} {prefix} {sys.version}".encode())
+    """What an image depends on: our own files, the packages installed on the host, the interpreter, whose overlays."""
+    digest = hashlib.sha256(f"{_FORMAT} {prefix} {sys.version} {mounts.attribute_prefix()}".encode())
     for path in (
         Path("/var/lib/dpkg/status"),
         Path("/usr"),
@@ -141,7 +151,8 @@ def _write_base(base: Path) -> None:
         (base / name).mkdir()
         (base / name).chmod(mode)
     # Inside, 1000 is daytona. The state directory is closed to other users of the host.
-    os.chown(base / "home/daytona", USER_ID, USER_ID)
+    if os.geteuid() == 0:  # else the spawner gives it away: that needs a user namespace
+        os.chown(base / "home/daytona", USER_ID, USER_ID)
     for name in _MULTIARCH:
         if os.path.islink(f"/{name}"):
             (base / name).symlink_to(f"usr/{name}")
@@ -259,4 +270,4 @@ def _whiteout(path: Path) -> None:
 def _opaque(path: Path) -> None:
     """overlayfs: an opaque directory hides the content of the layers below."""
     path.mkdir(parents=True)
-    os.setxattr(path, "trusted.overlay.opaque", b"y")
+    os.setxattr(path, f"{mounts.attribute_prefix()}opaque", b"y")

@@ -11,6 +11,7 @@ import socket
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 
 from tidepool.engine.backends.namespaces import Backend, Box
 from tidepool.engine.channel import Channel
@@ -93,6 +94,8 @@ class Pool:
         self._size = size
         self._lines: dict[Key, Line] = {}
         self._closed = False
+        self._expelling: set[asyncio.Task[None]] = set()
+        """Kills under way of boxes whose init broke the protocol."""
         self._turns = asyncio.Semaphore(_MADE_AT_ONCE)
         self.hits = 0
         self.misses = 0
@@ -107,10 +110,18 @@ class Pool:
         """
         line = self._line(spec, layer)
         line.used_at = time.monotonic()
-        warm = self._pop(line) if not restore and not spec.volumes else None
+        is_plain = not restore and not spec.volumes
+        is_default = is_plain and spec.limits == DEFAULT_LIMITS
+        # Without root the limits of what is parked are fixed.
+        warm = self._pop(line) if is_default or (is_plain and not self._backend.weaker) else None
         if warm is None:
             self.misses += 1
-            warm = await self._make(line, spec, restore)
+            try:
+                warm = await self._make(line, spec, restore)
+            except NoCapacity:
+                await self._give_up_parked(line)
+                warm = self._pop(line) if is_default else None
+                warm = warm or await self._make(line, spec, restore)
         else:
             self.hits += 1
             if spec.limits != DEFAULT_LIMITS:
@@ -144,6 +155,16 @@ class Pool:
             if line.zygote is not None:
                 await self._backend.end_zygote(line.zygote)
 
+    def start_over(self) -> None:
+        """Nothing that was made is there any more: forget it, and make again what is kept warm."""
+        for line in self._lines.values():
+            for warm in line.parked:
+                warm.close()
+            line.parked.clear()
+            line.zygote = None
+            if line.wanted:
+                self._refill(line)
+
     def _line(self, spec: SandboxSpec, layer: Layer) -> Line:
         key = (spec.tenant, layer.name, spec.image, spec.user)
         if key not in self._lines:
@@ -163,6 +184,7 @@ class Pool:
                 for warm in list(line.parked):
                     await self._drop(warm)
                 line.parked.clear()
+                self._retire(line, line.zygote)
 
     async def close(self) -> None:
         """Stop refilling and let go of parked boxes; the spawner kills them with the rest."""
@@ -213,16 +235,34 @@ class Pool:
             return await self._make_now(line, spec, restore)
 
     async def _make_now(self, line: Line, spec: SandboxSpec, restore: str) -> Warm:
+        zygote: int | None = None
         try:
-            return await self._make_from(await self._zygote(line), spec, restore)
+            zygote = await self._zygote(line)
+            return await self._make_from(zygote, spec, restore)
         except (NoCapacity, SetupFailed):
             # The zygote may be full or dead: once more from a new one.
-            line.zygote = None
+            self._retire(line, zygote)
             return await self._make_from(await self._zygote(line), spec, restore)
+
+    async def _give_up_parked(self, wanting: Line) -> None:
+        """Let go of what other lines keep ready unasked: a zygote that serves nobody leaves its ids to a new one."""
+        for line in [line for line in self._lines.values() if not line.wanted]:
+            if line.refill is not None:
+                await asyncio.wait([line.refill])
+            while line is not wanting and line.parked:
+                await self._drop(line.parked.popleft())
+
+    def _retire(self, line: Line, zygote: int | None) -> None:
+        """Let a line's zygote end with its last sandbox, unless the line has another by now."""
+        if zygote is not None and line.zygote == zygote:
+            line.zygote = None
+            self._backend.retire_zygote(zygote)
 
     async def _zygote(self, line: Line) -> int:
         async with line.lock:
-            if line.zygote is None or line.made >= _MAX_BOXES_PER_ZYGOTE:
+            if line.made >= _MAX_BOXES_PER_ZYGOTE:
+                self._retire(line, line.zygote)
+            if line.zygote is None:
                 layers = [line.layer.name] if line.layer.name else []
                 modules = [name for name in line.layer.modules if name != "pytest"]
                 pytest = "pytest" in line.layer.modules
@@ -248,6 +288,7 @@ class Pool:
                 ready.set_result(why)
 
         channel = Channel(_own(box.control), on_event, on_lost)
+        channel.on_misconduct = partial(self._expel, box.slot)  # until a sandbox has it
         try:
             async with asyncio.timeout(_READY_TIMEOUT_S):
                 why = await ready
@@ -259,6 +300,15 @@ class Pool:
             raise SetupFailed(f"a sandbox could not be closed off: {why}")
         return Warm(box, channel, zygote)
 
+    def _expel(self, slot: int, _: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._kill(slot))
+        self._expelling.add(task)
+        task.add_done_callback(self._expelling.discard)
+
+    async def _kill(self, slot: int) -> None:
+        with contextlib.suppress(Fault):  # then the spawner has ended, and with it every process
+            await self._backend.kill(slot)
+
     async def _listening(self, warm: Warm) -> Warm:
         try:
             warm.listener = await self._backend.listen(warm.box.slot, PROXY_PORT)
@@ -269,8 +319,7 @@ class Pool:
 
     async def _drop(self, warm: Warm) -> None:
         warm.close()
-        with contextlib.suppress(Fault):
-            await self._backend.kill(warm.box.slot)
+        await self._kill(warm.box.slot)
 
 
 def _own(sock: socket.socket) -> socket.socket:

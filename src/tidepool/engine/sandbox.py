@@ -16,7 +16,7 @@ from typing import Any
 
 from tidepool.engine import lifecycle, ports
 from tidepool.engine.channel import Channel
-from tidepool.engine.errors import InvalidSpec, SandboxLost, WrongState
+from tidepool.engine.errors import Fault, InvalidSpec, SandboxLost, WrongState
 from tidepool.engine.exec import Order, Outcome, Run, Sink
 from tidepool.engine.files import Files
 from tidepool.engine.lifecycle import Event, State
@@ -60,7 +60,7 @@ class Sandbox:
         self.labels = dict(spec.labels)
         self.state = State.CREATING
         self.error_reason: str | None = None
-        """Why it is in state error; None otherwise."""
+        """Why it is in state error, or was stopped without having been asked to; None otherwise."""
         self.created_at = self.updated_at = self.last_activity_at = datetime.now(UTC)
         self.env_changes: dict[str, str | None] = {}
         """What `change_env` has changed since it was made; None: unset."""
@@ -85,6 +85,7 @@ class Sandbox:
         self._host: Host | None = None
         self._oom_seen = 0
         self._died: asyncio.Event = asyncio.Event()
+        self._expelled: asyncio.Task[None] | None = None
 
     # called by the engine
 
@@ -96,6 +97,7 @@ class Sandbox:
         self._oom_seen = 0
         self._died = asyncio.Event()
         self.error_reason = None
+        channel.on_misconduct = self._expel
         self.happen(Event.READY)
 
     def detach(self) -> None:
@@ -111,12 +113,13 @@ class Sandbox:
         if self.on_change is not None:
             self.on_change(self, before)
 
-    def lose(self, reason: str) -> None:
-        """The box has died without being asked to."""
+    def lose(self, reason: str, is_stopped: bool = False) -> None:
+        """The box has died without being asked to; `is_stopped`: and the sandbox is none the worse for it."""
         self._died.set()
         if self.state is State.STARTED:
             self.error_reason = reason
-            self.happen(Event.FAIL)
+            for event in (Event.STOP, Event.STOPPED) if is_stopped else (Event.FAIL,):
+                self.happen(event)
 
     # what a user can do
 
@@ -315,9 +318,19 @@ class Sandbox:
         assert self._host is not None
         await self._host.destroy("a run could not be ended from inside; the sandbox was killed")
 
+    def _expel(self, why: str) -> None:
+        """Its init has broken the protocol: nothing in it may run on."""
+        if self._host is not None:
+            self._expelled = asyncio.get_running_loop().create_task(_expelled(self._host.destroy, why))
+
     def _note(self, result: ExecResult) -> None:
         self.log += result.output[-_LOG_BYTES:]
         del self.log[:-_LOG_BYTES]
+
+
+async def _expelled(destroy: Callable[[str], Awaitable[None]], why: str) -> None:
+    with contextlib.suppress(Fault):  # then the spawner has ended, and with it every process
+        await destroy(f"{why}; it was killed")
 
 
 def _order(run: Command | CodeRun | Shell, spec: SandboxSpec) -> Order:

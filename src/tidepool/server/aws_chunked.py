@@ -26,6 +26,8 @@ class Decoder:
 
     def __init__(self) -> None:
         self._buffer = b""
+        self._at = 0
+        """How much of the buffer is done with: cutting it off for each chunk would copy all the rest each time."""
         self._left = 0
         self._part = _Part.SIZE
         self._steps = {_Part.SIZE: self._size, _Part.DATA: self._data, _Part.LINE_END: self._line_end}
@@ -36,14 +38,14 @@ class Decoder:
         Raises:
             BadChunks: It is not in this encoding.
         """
-        self._buffer += piece
+        self._buffer, self._at = self._buffer[self._at :] + piece, 0
         found: list[bytes] = []
         while self._part is not _Part.TRAILER:
             data = self._steps[self._part]()
             if data is None:
                 return found
             found += [data] if data else []
-        self._buffer = b""
+        self._buffer, self._at = b"", 0
         return found
 
     def end(self) -> None:
@@ -56,27 +58,29 @@ class Decoder:
             raise BadChunks("the body ends before its last chunk")
 
     def _size(self) -> bytes | None:
-        line, end, rest = self._buffer.partition(b"\r\n")
-        if not end and len(line) <= _MAX_LINE:
+        end = self._buffer.find(b"\r\n", self._at, self._at + _MAX_LINE + 2)
+        if end < 0 and len(self._buffer) - self._at <= _MAX_LINE:
             return None
-        found = _SIZE.match(line)
+        found = _SIZE.match(self._buffer, self._at, max(end, self._at))
         if found is None:
             raise BadChunks("the body is not aws-chunked")
-        self._left, self._buffer = int(found[1], 16), rest
+        self._left, self._at = int(found[1], 16), end + 2
         self._part = _Part.DATA if self._left else _Part.TRAILER
         return b""
 
     def _data(self) -> bytes | None:
-        data, self._buffer = self._buffer[: self._left], self._buffer[self._left :]
+        data = self._buffer[self._at : self._at + self._left]
+        self._at += len(data)
         self._left -= len(data)
         if not self._left:
             self._part = _Part.LINE_END
         return data or None
 
     def _line_end(self) -> bytes | None:
-        if len(self._buffer) < 2:
+        if len(self._buffer) - self._at < 2:
             return None
-        if not self._buffer.startswith(b"\r\n"):
+        if not self._buffer.startswith(b"\r\n", self._at):
             raise BadChunks("a chunk is not followed by a line end")
-        self._buffer, self._part = self._buffer[2:], _Part.SIZE
+        self._at += 2
+        self._part = _Part.SIZE
         return b""

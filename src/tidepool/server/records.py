@@ -20,6 +20,7 @@ from tidepool.server.keeper import Keeper, Terms
 KIND = "sandboxes"
 _REST = (State.STOPPED, State.ARCHIVED)
 _GONE = "the server ended while it ran, and its files could not be saved"
+_ENDED = "the server ended while it ran; its files were saved, it can be started again"
 log = logging.getLogger("tidepool.server")
 
 Listener = Callable[[Sandbox, State, State], None]
@@ -187,6 +188,8 @@ def _describe(sandbox: Sandbox, record: Record) -> None:
     sandbox.created_at, sandbox.updated_at = record.created_at, record.updated_at
     sandbox.last_activity_at = record.last_activity_at
     if sandbox.has_saved_files and record.state in _REST:
-        sandbox.state = record.state
-    elif not sandbox.has_saved_files:
+        sandbox.state, sandbox.error_reason = record.state, record.error_reason
+    elif sandbox.has_saved_files:
+        sandbox.error_reason = record.error_reason or _ENDED
+    else:
         sandbox.state, sandbox.error_reason = State.ERROR, record.error_reason or _GONE

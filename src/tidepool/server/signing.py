@@ -39,7 +39,8 @@ def signature(key: str, method: str, path: str, expires: str) -> str:
         path: Of the file, as the URL's `path` has it.
         expires: Unix seconds, in digits; 0 is never.
     """
-    digest = hmac.digest(key.encode(), f"v1:files:{method}:{path}:{expires}".encode(), hashlib.sha256)
+    signed = f"v1:files:{method}:{path}:{expires}".encode("utf-8", "surrogatepass")
+    digest = hmac.digest(key.encode(), signed, hashlib.sha256)
     return "v1_" + base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 

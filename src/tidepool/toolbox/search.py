@@ -37,7 +37,11 @@ def say(*fields):
 def text(name):
     return os.fsencode(name).decode("utf-8", "replace")
 def walk(top):
-    if not stat.S_ISDIR(os.lstat(top).st_mode):
+    try:
+        is_folder = stat.S_ISDIR(os.lstat(top).st_mode)
+    except OSError:
+        return  # gone since it was looked at, or there only for who looked
+    if not is_folder:
         yield top
         return
     for place, folders, files in os.walk(top):

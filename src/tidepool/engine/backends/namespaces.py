@@ -5,6 +5,7 @@ This is the only place that speaks the spawner's protocol. Everything here runs 
 
 import array
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -17,7 +18,8 @@ from typing import Any, Literal
 
 from tidepool.engine import images
 from tidepool.engine.channel import Channel, close_all
-from tidepool.engine.errors import Fault, HostUnsupported, NoCapacity, SandboxLost, SetupFailed
+from tidepool.engine.errors import Fault, HostUnsupported, InvalidSpec, NoCapacity, SandboxLost, SetupFailed
+from tidepool.engine.guest import faults
 from tidepool.engine.kernel import caps, seccomp
 from tidepool.engine.result import Usage
 from tidepool.engine.spawner import protocol
@@ -25,9 +27,12 @@ from tidepool.engine.spec import Limits, SandboxSpec
 
 log = logging.getLogger("tidepool.engine")
 
-READY_TIMEOUT_S = 30.0
+READY_TIMEOUT_S = 90.0
+"""A former spawner may still be saving files."""
 _COPY_TIMEOUT_S = 600.0
 _SHM_BYTES = 64 << 20
+_AGAIN = ("kill", "end_zygote", "forget", "stored", "make_volume", "copy")
+"""Requests that a new spawner can be asked once more: doing them twice is doing them once."""
 _WALLS = (
     "user, mount, pid, net, ipc, uts and cgroup namespaces",
     "own host uids",
@@ -67,14 +72,31 @@ class Kept:
     """A sentence for each thing that was left out."""
 
 
+@dataclass(frozen=True)
+class Death:
+    """A sandbox that has ended without having been asked to; all its processes are dead."""
+
+    slot: int
+    why: str
+    """A clause, as `its init ended`."""
+    kept: Kept | None
+    """None: its files were not to be kept, or could not be; then `why` says so."""
+    out_of_memory: bool
+    by_itself: bool
+    """Whether the reason is in the sandbox; else it was ended with what held it."""
+
+
 def launch(state_dir: Path, storage: str, name: str) -> Launched:
-    """Compose the image and start the spawner; needs root, blocks for milliseconds (seconds the first time).
+    """Compose the image and start the spawner; blocks for milliseconds (seconds the first time).
+
+    Without root the spawner is one of a user namespace, see `engine.spawner.rootless`.
 
     Raises:
-        HostUnsupported: This process is not root, or the host's layout cannot be used.
+        HostUnsupported: The host's layout cannot be used.
     """
-    if os.geteuid() != 0:
-        raise HostUnsupported("sandboxes need root on this host so far: start the server with sudo")
+    program = "tidepool.engine.spawner" if os.geteuid() == 0 else "tidepool.engine.spawner.rootless"
+    fault = os.environ.get(faults.VARIABLE, "")
+    faults.arm(fault)
     image = images.compose(state_dir)
     # Only ever a mount point, and only in the private mount namespaces of spawners.
     work = state_dir / "work"
@@ -82,7 +104,7 @@ def launch(state_dir: Path, storage: str, name: str) -> Launched:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tidepool.engine.spawner", str(theirs.fileno())],
+            [sys.executable, "-m", program, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -100,6 +122,7 @@ def launch(state_dir: Path, storage: str, name: str) -> Launched:
         capabilities=sorted(caps.ROOT_INSIDE),
         landlock=True,
         debug=bool(os.environ.get("TIDEPOOL_DEBUG")),
+        fault=fault,
     )
     filter_fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)
     try:
@@ -112,15 +135,31 @@ def launch(state_dir: Path, storage: str, name: str) -> Launched:
 
 
 class Backend:
-    """The spawner, from the event loop."""
+    """The spawner, from the event loop.
 
-    def __init__(self, launched: Launched, on_death: Callable[[int, int, "Kept | None"], None]) -> None:
+    Args:
+        launched: What `launch` has returned.
+        on_death: Told of every sandbox that has ended unasked; returns whether it was known.
+        on_restart: Told why a new spawner serves, or that none does, after every death was told: of what was made
+            before nothing is there.
+    """
+
+    def __init__(
+        self, launched: Launched, on_death: Callable[[Death], bool], on_restart: Callable[[str], None]
+    ) -> None:
         self._launched = launched
         self._on_death = on_death
+        self._on_restart = on_restart
+        self._unclaimed: dict[int, dict[str, Any]] = {}
+        """What became of the files of sandboxes that ended while they were being ended."""
+        self._ended = asyncio.Event()
+        self._is_closing = False
         self._started: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._channel = Channel(launched.sock, self._on_event, self._on_lost)
+        self._channel = Channel(launched.sock, self._on_event, self._on_lost, trusted=True)
         self.enforced: tuple[str, ...] = ()
         self.not_enforced: tuple[str, ...] = ()
+        self.weaker: dict[str, str] = {}
+        """What there would be with root, and what there is instead; nothing in it: the spawner is the host's root."""
         self.alone = False
         """Whether no other engine used this state directory when this one began."""
 
@@ -135,13 +174,15 @@ class Backend:
         if "error" in hello:
             raise HostUnsupported(f"this host cannot isolate: {hello['error']}")
         self.alone = bool(hello["alone"])
+        self.weaker = dict(hello["weaker"])
         wanted = {"memory", "pids", "cpu"}
         controllers = set(hello["controllers"])
         limits = tuple(f"{name} limit (cgroup v{hello['cgroup_version']})" for name in sorted(controllers))
         self.enforced = _WALLS + limits
-        self.not_enforced = tuple(
-            f"{name} limit: its control group is not writable" for name in sorted(wanted - controllers)
-        )
+        missing = {
+            f"{name} limit": "its control group is not writable" for name in sorted(wanted - controllers)
+        }
+        self.not_enforced = tuple(f"{name}: {why}" for name, why in {**missing, **self.weaker}.items())
 
     async def start_zygote(
         self, layers: list[str], modules: list[str], pytest: bool, image: str = ""
@@ -190,7 +231,10 @@ class Backend:
         await self._call({"op": "limit", "slot": slot, "limits": _limits(limits), "disk_bytes": disk_bytes})
 
     def keep(self, slot: int, name: str) -> None:
-        """From now on a sandbox's files are saved under `name` when it ends, unless it is killed without saving."""
+        """From now on a sandbox's files are saved under `name` when it ends, unless it is killed without saving.
+
+        So also if the spawner is killed before it has read this: the guardian reads what it had not done.
+        """
         # Without waiting: requests are taken in order, and whatever ends the sandbox comes later.
         number = self._channel.open(lambda _, fds: close_all(fds))
         self._channel.send({"op": "keep", "slot": slot, "name": name, "id": number})
@@ -233,7 +277,13 @@ class Backend:
         await self._call({"op": "forget", "kind": kind, "name": name}, timeout_s=_COPY_TIMEOUT_S)
 
     async def make_volume(self, name: str) -> None:
-        """An empty volume; no error when it is there."""
+        """An empty volume; no error when it is there.
+
+        Raises:
+            InvalidSpec: This server has no volumes.
+        """
+        if "volumes" in self.weaker:
+            raise InvalidSpec(f"volumes: {self.weaker['volumes']}")
         await self._call({"op": "make_volume", "name": name})
 
     async def usage(self, slot: int) -> Usage:
@@ -273,11 +323,12 @@ class Backend:
         """
         timeout_s = _COPY_TIMEOUT_S if save else 60.0
         answer, _ = await self._call({"op": "kill", "slot": slot, "save": save}, timeout_s=timeout_s)
-        if "saved" not in answer:
+        saved = answer.get("saved") or self._unclaimed.pop(slot, None)
+        if saved is None:
             return None
-        if answer["saved"]["error"]:
-            raise SetupFailed(f"its files could not be saved: {answer['saved']['error']}")
-        return _kept(answer["saved"])
+        if saved["error"]:
+            raise SetupFailed(f"its files could not be saved: {saved['error']}")
+        return _kept(saved)
 
     async def end_zygote(self, zygote: int) -> None:
         """End a zygote and all its sandboxes; returns when they are dead."""
@@ -285,16 +336,32 @@ class Backend:
 
     async def close(self) -> None:
         """End the spawner, which kills and removes everything it made; returns when it has."""
-        self._channel.close()
+        self._is_closing = True
+        if self._channel.lost is None:
+            # Only our half: the other half's end shows that it has ended, also when the first process was killed.
+            self._launched.sock.shutdown(socket.SHUT_WR)
+            async with asyncio.timeout(_COPY_TIMEOUT_S):
+                await self._ended.wait()
         await asyncio.to_thread(self._launched.process.wait, 30)
+
+    def retire_zygote(self, zygote: int) -> None:
+        """Nothing more will be made from a zygote: it ends with the last sandbox that was."""
+        number = self._channel.open(lambda _, fds: close_all(fds))
+        with contextlib.suppress(SandboxLost):  # then it has ended
+            self._channel.send({"op": "retire", "zygote": zygote, "id": number})
+        self._channel.close_request(number)
 
     async def _call(
         self, message: dict[str, Any], fds: tuple[int, ...] = (), timeout_s: float = 30.0
     ) -> tuple[dict[str, Any], list[int]]:
         try:
             answer, received = await self._channel.call(message, fds, timeout_s)
+            if "restarted" in answer and message["op"] in _AGAIN:
+                answer, received = await self._channel.call(message, fds, timeout_s)
         except SandboxLost as error:
             raise Fault(f"the spawner does not answer: {error}") from None
+        if "restarted" in answer:
+            raise SetupFailed(f"{message['op']}: {answer['restarted']}; try again")
         if "lost" in answer:
             raise Fault(f"the spawner is gone: {answer['lost']}")
         if "error" in answer:
@@ -306,17 +373,37 @@ class Backend:
     def _on_event(self, message: dict[str, Any]) -> None:
         if message.get("id") == 0 and not self._started.done():
             self._started.set_result(message)
+        elif self._is_closing:
+            return  # it tells of every sandbox that it ends because we do
         elif "died" in message:
             saved = message.get("saved")
-            kept = _kept(saved) if saved is not None and not saved["error"] else None
-            self._on_death(int(message["died"]), int(message["oom_kills"]), kept)
-
+            if not self._on_death(_death(message)) and saved is not None:
+                self._unclaimed[int(message["died"])] = saved
+        elif "restarted" in message:
+            log.error("%s; a new one serves, sandboxes that ran were ended", message["restarted"])
+            self._channel.answer_all(int(message["last"]), {"restarted": message["restarted"]})
+            self._on_restart(str(message["restarted"]))
         elif "error" in message:
             log.error("the spawner: %s", message["error"])
 
     def _on_lost(self, why: str) -> None:
+        self._ended.set()
         if not self._started.done():
             self._started.set_result({"error": why})
+        elif not self._is_closing:
+            log.critical(
+                "spawner and guardian are gone; no sandbox can be made until the server is started again"
+            )
+            self._on_restart("spawner and guardian were killed")
+
+
+def _death(message: dict[str, Any]) -> Death:
+    saved, why = message.get("saved"), str(message["why"])
+    kept = _kept(saved) if saved is not None and not saved["error"] else None
+    if saved is not None and kept is None:
+        why += f"; its files could not be saved: {saved['error']}"
+    by_itself = bool(message.get("by_itself"))
+    return Death(int(message["died"]), why, kept, bool(message["oom_kills"]), by_itself)
 
 
 def _kept(answer: dict[str, Any]) -> Kept:

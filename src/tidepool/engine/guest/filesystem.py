@@ -6,6 +6,7 @@ O_NONBLOCK and refused by the caller.
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -18,6 +19,11 @@ MAX_ENTRIES = 20_000
 """Entries of one listing."""
 _PAGE = 400
 """Entries of one answer, so that it fits a frame whatever the names are."""
+
+_PROCFS = 0x9FA0
+_DEEP = 200
+"""Levels of a tree that are removed at once."""
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Answer = tuple[dict[str, Any], int]
 
@@ -141,7 +147,7 @@ def _delete(message: dict[str, Any]) -> Answer:
     if not stat.S_ISDIR(os.lstat(path).st_mode):
         os.unlink(path)
     elif message["recursive"]:
-        shutil.rmtree(path)  # fd-relative on Linux: never follows a link
+        _remove(path)
     else:
         return {"is_directory": True}, -1
     return {}, -1
@@ -153,8 +159,64 @@ def _move(message: dict[str, Any]) -> Answer:
     if os.path.lexists(destination):
         return {"exists": True}, -1
     os.makedirs(os.path.dirname(destination), exist_ok=True)
-    shutil.move(source, destination)
+    try:
+        os.rename(source, destination)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.move(source, destination, copy_function=_copy_plain)
     return {}, -1
+
+
+def _copy_plain(source: str, destination: str) -> str:
+    """One file to another filesystem; a device, or some of procfs, would be read without end.
+
+    Raises:
+        OSError: It is no regular file, or one of procfs.
+    """
+    fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode) or syscalls.filesystem_type(fd) == _PROCFS:
+            raise OSError(
+                errno.EINVAL, "only files, directories and links can be moved to another filesystem"
+            )
+        return str(shutil.copy2(source, destination))
+    finally:
+        os.close(fd)
+
+
+def _remove(path: str) -> None:
+    """Remove a directory and all below it, however deep: from open directories, following no link.
+
+    What lies deeper than a call and a descriptor for each level allow is taken to the top, and removed from there.
+    """
+    top = os.open(path, _DIRECTORY)
+    try:
+        taken_up = _empty(top, top, 0)
+        while taken_up:
+            taken_up = _empty(top, top, 0)
+    finally:
+        os.close(top)
+    os.rmdir(path)
+
+
+def _empty(directory: int, top: int, depth: int) -> bool:
+    """Remove what is in an open directory; whether something of it was taken to the top instead."""
+    taken_up = False
+    for name in os.listdir(directory):
+        if not stat.S_ISDIR(os.lstat(name, dir_fd=directory).st_mode):
+            os.unlink(name, dir_fd=directory)
+        elif depth == _DEEP:
+            os.rename(name, os.urandom(16).hex(), src_dir_fd=directory, dst_dir_fd=top)
+            taken_up = True
+        else:
+            inner = os.open(name, _DIRECTORY, dir_fd=directory)
+            try:
+                taken_up |= _empty(inner, top, depth + 1)
+            finally:
+                os.close(inner)
+            os.rmdir(name, dir_fd=directory)
+    return taken_up
 
 
 def _permissions(message: dict[str, Any]) -> Answer:
@@ -178,7 +240,10 @@ def _identity(name: str | None, table: str) -> int:
         return -1
     if name.isascii() and name.isdigit() and len(name) < 10:
         return int(name)
-    with open(f"/etc/{table}", encoding="utf-8", errors="replace") as file:
+    fd = os.open(f"/etc/{table}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(fd, encoding="utf-8", errors="replace") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # a FIFO or a device would keep us
+            raise OSError(errno.EINVAL, f"/etc/{table} is not a file")
         for line in file:
             fields = line.split(":")
             if fields[0] == name and len(fields) > 2:

@@ -13,7 +13,7 @@ import struct
 import traceback
 from typing import Any, NoReturn
 
-from tidepool.engine.guest import confine, frames, serve, syscalls
+from tidepool.engine.guest import confine, faults, frames, serve, syscalls
 
 MOUNT_POINT = "/mnt"
 """Where the new root is put together; a directory of the zygote's own root."""
@@ -22,7 +22,7 @@ MASKED_FILES = (
     "kcore", "kallsyms", "keys", "key-users", "kmsg", "timer_list", "sched_debug", "slabinfo", "pagetypeinfo",
     "interrupts", "softirqs", "diskstats", "vmallocinfo", "kpagecount", "kpageflags", "kpagecgroup", "sysrq-trigger",
     "config.gz", "latency_stats", "timer_stats", "cmdline", "iomem", "ioports", "modules", "partitions", "swaps",
-    "zoneinfo", "buddyinfo", "locks", "bootconfig", "mdstat", "mtrr", "allocinfo", "dma",
+    "zoneinfo", "buddyinfo", "locks", "bootconfig", "mdstat", "mtrr", "allocinfo", "dma", "sys/kernel/random/boot_id",
 )  # fmt: skip
 MASKED_DIRECTORIES = (
     "acpi",
@@ -52,10 +52,12 @@ def become(config: dict[str, Any], order: dict[str, Any], fds: list[int], asking
     """
     try:
         control, mounts = _settle(fds, asking)
+        faults.step("init.create.settled")
         received = frames.receive(control)
         if received is None:
             os._exit(0)
         go = received[0]
+        faults.step("init.create.released")
         syscalls.unshare(
             syscalls.CLONE_NEWNS
             | syscalls.CLONE_NEWIPC
@@ -64,12 +66,17 @@ def become(config: dict[str, Any], order: dict[str, Any], fds: list[int], asking
             | syscalls.CLONE_NEWCGROUP
         )
         _build_root(mounts[:4], int(go["shm_bytes"]))
-        _mount_volumes(mounts[4:], list(order["volumes"]), int(order["slice"]) * int(order["ids"]))
+        first_id = int(order["slice"]) * int(order["ids"])
+        _mount_volumes(mounts[4:], list(order["volumes"]), first_id)
+        faults.step("init.create.mounted")
         _loopback_up()
         syscalls.sethostname(str(go["hostname"]))
+        _limit(dict(go["rlimits"]), first_id)
         _take_identity(3 + len(fds))
         enforced = _confine(config, bool(go["open_root"]))
+        faults.step("init.create.confined")
         frames.send(control, {"ev": "ready", "enforced": enforced})
+        faults.step("init.create.told")
     except BaseException:
         # Whatever went wrong before the sandbox was closed off: say it once to the host, run nothing.
         _give_up()
@@ -146,6 +153,20 @@ def _loopback_up() -> None:
         request = struct.pack("16sH14x", b"lo", 0)
         flags = struct.unpack("16sH14x", fcntl.ioctl(sock, _SIOCGIFFLAGS, request))[1]
         fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
+
+
+def _limit(rlimits: dict[str, int], first_id: int) -> None:
+    """Limits of the kernel's own, where control groups cannot be used; nothing when there are none.
+
+    Processes are counted for whoever makes a user namespace, with all that is in it (setrlimit(2) RLIMIT_NPROC): the
+    first id of our slice does, so that they are counted for this sandbox alone.
+    """
+    if not rlimits:
+        return
+    for name, value in rlimits.items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+    os.setresuid(first_id, first_id, first_id)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # else the zygote could not write our maps
 
 
 def _take_identity(asking: int) -> None:

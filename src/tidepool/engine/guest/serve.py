@@ -11,7 +11,7 @@ import signal
 import socket
 from typing import Any, NoReturn
 
-from tidepool.engine.guest import filesystem, frames, launch, spare, tree
+from tidepool.engine.guest import faults, filesystem, frames, launch, spare, tree
 
 _OTHER_UID = 1000
 """Of a rehearsed run: one that owns no module, as most."""
@@ -63,9 +63,15 @@ class Server:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
-            frames.send(
-                ours, {"kind": "source", "cwd": "/", "env": self._env, "uid": _OTHER_UID}, (ours.fileno(),)
-            )
+            asked = {
+                "kind": "source",
+                "cwd": "/",
+                "env": self._env,
+                "uid": _OTHER_UID,
+                "argv": [],
+                "stdin": False,
+            }
+            frames.send(ours, asked, (ours.fileno(),))
             message, fds = frames.receive(theirs) or ({}, [])
             frames.close_all(fds)
             launch.plan(message, self._env)
@@ -109,6 +115,7 @@ class Server:
             self._reply(message["id"], {})
         else:
             answer, opened = filesystem.perform(message)
+            faults.step("init.file.done")
             self._reply(message["id"], answer, opened)
 
     def _reply(self, number: int, answer: dict[str, Any], opened: int = -1) -> None:
@@ -121,12 +128,14 @@ class Server:
                 os.close(opened)
 
     def _run(self, message: dict[str, Any], fds: list[int]) -> None:
+        faults.step("init.run.received")
         plan = launch.plan(message, self._env)
         ready, self._spare = self._spare, None
         taken = ready is not None and ready.take(plan, message, fds)
         pid = ready.pid if ready is not None and taken else self._fork(plan, message, fds)
         self._runs[pid] = message["id"]
         self._kinds[message["id"]] = plan.basis
+        faults.step("init.run.started")
 
     def _fork(self, plan: launch.Plan, message: dict[str, Any], fds: list[int]) -> int:
         pid = os.fork()

@@ -16,7 +16,7 @@ import socket
 import sys
 from typing import Any
 
-from tidepool.engine.guest import frames, init, preload, syscalls
+from tidepool.engine.guest import faults, frames, init, preload, syscalls
 
 CONTROL_FD = 3
 SLICE = 1024
@@ -30,10 +30,12 @@ def main() -> None:
     if first is None:
         os._exit(0)
     config, fds = first
+    faults.arm(str(config.get("fault", "")))
     config["seccomp"] = _read_all(fds[0]) if fds else b""
     # setresuid made us undumpable, and then /proc/PID/uid_map of our children would not be ours to write.
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     report = preload.preload(list(config["modules"]), pytest=bool(config["pytest"]))
+    faults.step("zygote.start.preloaded")
     frames.send(control, {"ev": "ready", **report})
     Zygote(control, config).serve()
 
@@ -85,6 +87,7 @@ class Zygote:
             poller.register(asking, select.POLLIN)
 
     def _fork(self, message: dict[str, Any], fds: list[int]) -> int | None:
+        faults.step("zygote.fork.received")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             syscalls.unshare(syscalls.CLONE_NEWPID)
@@ -102,7 +105,9 @@ class Zygote:
         frames.close_all(fds)
         theirs.close()
         pidfd = os.pidfd_open(pid)
+        faults.step("zygote.fork.done")
         frames.send(self._control, {"ev": "forked", "slot": message["slot"]}, (pidfd,))
+        faults.step("zygote.fork.told")
         os.close(pidfd)
         self._unmapped[ours.fileno()] = (ours, pid, int(message["slice"]))
         return ours.fileno()
@@ -120,6 +125,7 @@ class Zygote:
                     os.write(map_fd, text.encode())
                 finally:
                     os.close(map_fd)
+            faults.step("zygote.map.written")
             sock.send(b"k")
 
 

@@ -106,6 +106,11 @@ class Tree:
                 gone = False
         return gone
 
+    def leaves(self) -> list[str]:
+        """Names of all leaves there are."""
+        parents = self._directories()
+        return sorted({entry.name for parent in parents for entry in parent.iterdir() if entry.is_dir()})
+
     def close(self) -> None:
         """Remove the parents; leaves must be gone."""
         for parent in self._directories():

@@ -7,6 +7,7 @@ read mountinfo: no path of the host appears inside a sandbox.
 import os
 
 from tidepool.engine.guest import syscalls
+from tidepool.engine.kernel import userns
 
 NOSUID_NODEV = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 
@@ -33,13 +34,23 @@ def idmapped_clone(path: str, userns_fd: int) -> int:
     return fd
 
 
+def attribute_prefix() -> str:
+    """How the names of overlays' own extended attributes begin, for those that this process mounts (or prepares for).
+
+    `trusted.` ones are for root of the host alone; overlays of a user namespace go by `user.` ones (overlayfs:
+    userxattr). Neither can be written through an overlay, so nobody inside can.
+    """
+    return "trusted.overlay." if userns.owns_host() else "user.overlay."
+
+
 def overlay(lowers: list[str], upper: str | None = None, work: str | None = None) -> int:
     """A detached overlay, lower-only (hence read-only) without `upper`; returns its mount fd.
 
-    Mounted by the spawner in the host's user namespace: its attributes are `trusted.overlay.*`, which nobody inside a
-    sandbox can write. metacopy and redirect_dir stay off for the same reason.
+    Its attributes (see `attribute_prefix`) cannot be written inside a sandbox. metacopy and redirect_dir stay off for
+    the same reason; with userxattr they cannot be on.
     """
-    options: dict[str, str | None] = {"lowerdir": ":".join(lowers), "metacopy": "off", "redirect_dir": "off"}
+    options: dict[str, str | None] = {"lowerdir": ":".join(lowers), "metacopy": "off"}
+    options |= {"redirect_dir": "off"} if userns.owns_host() else {"userxattr": None}
     if upper is not None and work is not None:
         options |= {"upperdir": upper, "workdir": work, "index": "off"}
     elif len(lowers) == 1:

@@ -14,6 +14,14 @@ def pid_of(pidfd: int) -> int:
     raise OSError("not a pidfd")
 
 
+def is_pidfd(fd: int) -> bool:
+    """Whether a descriptor that somebody passed is of a process that this namespace has, or had."""
+    try:
+        return pid_of(fd) != 0  # 0: of a process elsewhere; to a control group, 0 would mean ourselves
+    except OSError:
+        return False
+
+
 def kill(pidfd: int) -> None:
     """SIGKILL; nothing when it is gone already."""
     try:

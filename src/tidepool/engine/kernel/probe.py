@@ -10,14 +10,15 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from tidepool.engine.errors import HostUnsupported
 from tidepool.engine.guest import confine, syscalls
-from tidepool.engine.kernel import cgroups, idmap, mounts, seccomp
+from tidepool.engine.kernel import cgroups, idmap, mounts, seccomp, userns
+from tidepool.engine.kernel.surroundings import Feature as Feature
+from tidepool.engine.kernel.surroundings import is_container, surroundings
 
 _DEADLINE_MS = 2000
 """Of one attempt; a child that hangs is killed and the feature counts as not working."""
@@ -29,34 +30,23 @@ _SYSCTLS = (
     "kernel/unprivileged_userns_clone",
     "kernel/apparmor_restrict_unprivileged_userns",
 )
-_ALL_IDS = ["0", "0", "4294967295"]
-_INITIAL_PID_NAMESPACE = "pid:[4026531836]"
-"""PROC_PID_INIT_INO of linux/proc_ns.h."""
-
-
-@dataclass(frozen=True)
-class Feature:
-    """One thing that isolation stands on, and whether it works here."""
-
-    name: str
-    works: bool
-    detail: str
-    """What was seen: a version, a number, or the kernel's refusal."""
-    needed: bool
-    """Whether nothing can run without it; else its wall is missing and said to be."""
-    enable: str
-    """A sentence: what to do when it does not work."""
 
 
 class _NotEnforced(Exception):
     """The kernel accepted a restriction and did not act on it."""
 
 
-def features() -> tuple[Feature, ...]:
-    """Try everything, in about 100 ms; the order is that of a sandbox's making."""
-    rows = (*_namespace_attempts(), *_mount_attempts(), *_WALL_ATTEMPTS)
-    tried = [Feature(name, *_try(attempt), True, enable) for name, attempt, enable in rows]
-    return (*tried, *_optional_namespaces(), *_control_groups(), *_surroundings())
+def features(enter: Callable[[], object] | None = None) -> tuple[Feature, ...]:
+    """Try everything, in about 100 ms; the order is that of a sandbox's making.
+
+    `enter` makes a child of an ordinary user root of a user namespace that has more ids than one; what is tried then
+    is what a server of that user stands on. None: what root's does.
+    """
+    rows = (*_namespace_attempts(), *_mount_attempts(enter is not None), *_WALL_ATTEMPTS)
+    tried = [
+        Feature(name, *_try(partial(_after, enter, attempt)), True, enable) for name, attempt, enable in rows
+    ]
+    return (*tried, *_optional_namespaces(), *_control_groups(), *surroundings())
 
 
 def require(found: Iterable[Feature]) -> None:
@@ -117,6 +107,12 @@ def _attempt(attempt: Callable[[], str], writing: int) -> NoReturn:
     os._exit(0)
 
 
+def _after(enter: Callable[[], object] | None, attempt: Callable[[], str]) -> str:
+    if enter is not None:
+        enter()
+    return attempt()
+
+
 def _in_child(step: Callable[[], str]) -> str:
     """An attempt in one more child, for what only a new process sees; fails as it does."""
     works, detail = _try(step)
@@ -150,7 +146,7 @@ def _namespace_attempts() -> list["_Row"]:
         "uts_namespace": syscalls.CLONE_NEWUTS,
         "cgroup_namespace": syscalls.CLONE_NEWCGROUP,
     }
-    advice = user_namespace_advice(_sysctls(), _container())
+    advice = user_namespace_advice(_sysctls(), is_container())
     return [
         ("user_namespace", _user_namespace, advice),
         *((name, partial(_namespace, kind), _PRIVILEGED) for name, kind in kinds.items()),
@@ -158,7 +154,7 @@ def _namespace_attempts() -> list["_Row"]:
 
 
 def _optional_namespaces() -> list[Feature]:
-    advice = user_namespace_advice(_sysctls(), _container())
+    advice = user_namespace_advice(_sysctls(), is_container())
     return [Feature("unprivileged_user_namespace", *_try(_unprivileged), False, advice)]
 
 
@@ -182,7 +178,7 @@ def _check_first() -> str:
 
 
 def _unprivileged() -> str:
-    if os.geteuid() == 0:
+    if userns.owns_host():
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
@@ -263,36 +259,48 @@ def _mount_proc() -> str:
 
 def _overlay() -> str:
     _mount_point()
-    for name in ("lower", "upper", "work", "merged"):
+    for name in ("lower", "upper", "work", "merged", "lower/hidden", "lower/hidden/by", "upper/hidden"):
         os.mkdir(name)
+    # A tmpfs keeps such marks for a user namespace since Linux 6.6 only.
+    os.setxattr("upper/hidden", f"{mounts.attribute_prefix()}opaque", b"y")
     mounts.attach(mounts.overlay(["lower"], "upper", "work"), "merged")
+    if os.listdir("merged/hidden"):
+        raise _NotEnforced("what a mark should hide is seen")
     Path("merged/file").write_text("written")
-    if Path("upper/file").read_text() != "written" or os.listdir("lower"):
+    if Path("upper/file").read_text() != "written" or os.listdir("lower") != ["hidden"]:
         raise _NotEnforced("what was written is not in the upper directory")
     return ""
 
 
-def _idmapped() -> str:
-    userns = idmap.create([(0, _FIRST_ID, 1000)])
+def _idmapped(of_usr: bool) -> str:
+    """A clone with ids mapped: of the host's files or, which is all that others than root may, of our own tmpfs."""
     _mount_point()
-    os.mkdir("clone")
-    mounts.attach(mounts.idmapped_clone("/usr", userns), "clone")
-    _check_owner("clone")
-    return "of /usr"
+    for name in ("clone", "own"):
+        os.mkdir(name)
+    if of_usr:
+        source, mapped = "/usr", idmap.create([(0, _FIRST_ID, 1000)])
+        expected = os.stat("/usr").st_uid + _FIRST_ID
+    else:
+        mounts.attach(mounts.tmpfs(_MIB, 16), "own")
+        expected = userns.some_other_id()
+        source, mapped = "own", idmap.create([(0, expected, 1)])
+    mounts.attach(mounts.idmapped_clone(source, mapped), "clone")
+    _check_owner("clone", expected)
+    return "of /usr" if of_usr else "of its own tmpfs"
 
 
-def _overlay_on_idmapped() -> str:
-    _idmapped()
+def _overlay_on_idmapped(of_usr: bool) -> str:
+    _idmapped(of_usr)
     for name in ("empty", "merged"):
         os.mkdir(name)
     mounts.attach(mounts.overlay(["clone", "empty"]), "merged")
-    _check_owner("merged")
+    _check_owner("merged", os.stat("clone").st_uid)
     return ""
 
 
-def _check_owner(path: str) -> None:
+def _check_owner(path: str, expected: int) -> None:
     owner = os.stat(path).st_uid
-    if owner != os.stat("/usr").st_uid + _FIRST_ID:
+    if owner != expected:
         raise _NotEnforced(f"ids are not mapped: the owner is {owner}")
 
 
@@ -417,52 +425,6 @@ def _until(done: Callable[[], bool]) -> bool:
     return False
 
 
-# surroundings
-
-
-def _container() -> bool:
-    """Whether this process lives in a pid or user namespace of somebody else's, as a container does."""
-    own = os.readlink("/proc/self/ns/pid"), Path("/proc/self/uid_map").read_text().split()
-    return own != (_INITIAL_PID_NAMESPACE, _ALL_IDS)
-
-
-def _surroundings() -> list[Feature]:
-    inside = _container()
-    outside = Feature(
-        "outside_container",
-        not inside,
-        "this process has a pid or user namespace that is not the host's" if inside else "",
-        False,
-        "the container's own limits come on top; start it with --privileged, or run on its host",
-    )
-    return [outside, _pid_room(), _memory_room(), _cpu_mitigations()]
-
-
-def _pid_room() -> Feature:
-    most = int(Path("/proc/sys/kernel/pid_max").read_text())
-    enable = "run `sysctl -w kernel.pid_max=4194304`"
-    return Feature(
-        "pid_room", most >= 16_384, f"pid_max {most}: {most // 512} sandboxes of 512", False, enable
-    )
-
-
-def _memory_room() -> Feature:
-    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
-    available = next(int(words[1]) for words in lines if words[0] == "MemAvailable:") * 1024
-    enable = "free some memory, or ask for sandboxes smaller than the default 1 GiB"
-    return Feature("memory_room", available >= 1 << 30, f"{available // _MIB} MiB available", False, enable)
-
-
-def _cpu_mitigations() -> Feature:
-    """What the kernel says of the processor's flaws; sandboxes share it."""
-    directory = Path("/sys/devices/system/cpu/vulnerabilities")
-    files = sorted(directory.iterdir()) if directory.is_dir() else []
-    open_ones = [file.name for file in files if file.read_text().startswith("Vulnerable")]
-    detail = f"vulnerable: {', '.join(open_ones)}" if open_ones else f"{len(files)} flaws checked"
-    enable = "update microcode and kernel, and do not boot with mitigations=off"
-    return Feature("cpu_mitigations", not open_ones, detail, False, enable)
-
-
 _Row = tuple[str, Callable[[], str], str]
 """Name, the attempt, how to enable it."""
 _PRIVILEGED = "start the server as root, in a container with --privileged"
@@ -478,19 +440,20 @@ _WALL_ATTEMPTS: tuple[_Row, ...] = (
 )
 
 
-def _mount_attempts() -> list[_Row]:
+def _mount_attempts(rootless: bool) -> list[_Row]:
+    idmapped = "Linux 5.12 or newer is needed, and /usr on a filesystem such as ext4"
+    if rootless:
+        idmapped = (
+            "Linux 6.6 or newer is needed, which can map ids on a tmpfs and keep an overlay's marks there"
+        )
     rows: list[_Row] = [
         ("tmpfs", _tmpfs, _PRIVILEGED),
         ("new_mount_api", _new_mount_api, "Linux 5.2 or newer is needed"),
         ("overlayfs", _overlay, "load its module: `modprobe overlay`"),
-        (
-            "idmapped_mounts",
-            _idmapped,
-            "Linux 5.12 or newer is needed, and /usr on a filesystem such as ext4",
-        ),
-        ("overlay_on_idmapped", _overlay_on_idmapped, "Linux 5.19 or newer is needed"),
+        ("idmapped_mounts", partial(_idmapped, not rootless), idmapped),
+        ("overlay_on_idmapped", partial(_overlay_on_idmapped, not rootless), "Linux 5.19 or newer is needed"),
     ]
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and not rootless:
         rows = [(name, attempt, "start the server as root") for name, attempt, _ in rows]
     masked = "a container that masks parts of /proc prevents it: start it with --privileged"
     return [*rows, ("proc_mount", _proc, masked)]

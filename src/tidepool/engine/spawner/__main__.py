@@ -2,6 +2,6 @@
 
 import sys
 
-from tidepool.engine.spawner.spawner import main
+from tidepool.engine.spawner.guardian import main
 
 main(int(sys.argv[1]))

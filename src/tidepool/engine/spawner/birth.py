@@ -48,12 +48,13 @@ def start(
     first_id: int,
     count: int,
     attach: Callable[[int], None],
+    lock: socket.socket,
     debug: bool,
 ) -> tuple[int, socket.socket]:
     """Fork a zygote whose ids are `count` host ids from `first_id`; returns its keeper's pidfd and our control socket.
 
     The mounts are those of /, /usr, /usr/local and /dev; they are closed here. `attach` puts a process id into its
-    control group before anything of the image runs.
+    control group before anything of the image runs. `lock` stays open as long as any process of the ids lives.
 
     Raises:
         OSError: A step before the interpreter's start failed.
@@ -64,7 +65,7 @@ def start(
         syscalls.unshare(syscalls.CLONE_NEWPID)
         pid = os.fork()
         if pid == 0:
-            _become(mount_fds, theirs, debug)
+            _become(mount_fds, theirs, lock, debug)
         pidfd = os.pidfd_open(pid)
         syscalls.setns(home, syscalls.CLONE_NEWPID)
     finally:
@@ -90,7 +91,9 @@ def start(
     return pidfd, ours
 
 
-def _become(mount_fds: tuple[int, int, int, int], control: socket.socket, debug: bool) -> NoReturn:
+def _become(
+    mount_fds: tuple[int, int, int, int], control: socket.socket, lock: socket.socket, debug: bool
+) -> NoReturn:
     try:
         syscalls.unshare(syscalls.CLONE_NEWNS)
         for mount_fd, target in zip(mount_fds, ("t", "t/usr", "t/usr/local", "t/dev"), strict=True):
@@ -113,7 +116,7 @@ def _become(mount_fds: tuple[int, int, int, int], control: socket.socket, debug:
         syscalls.unshare(syscalls.CLONE_NEWPID)
         zygote = os.fork()
         if zygote:
-            _keep(zygote)
+            _keep(zygote, lock)
         syscalls.mount("proc", "/proc", "proc", quiet)
         # Its root is read-only; some imports want a place to write. Sandboxes get roots of their own.
         place = syscalls.MS_NOSUID | syscalls.MS_NODEV
@@ -125,9 +128,10 @@ def _become(mount_fds: tuple[int, int, int, int], control: socket.socket, debug:
         os._exit(70)
 
 
-def _keep(zygote: int) -> NoReturn:
-    """The keeper's whole life."""
-    syscalls.close_range(0)
+def _keep(zygote: int, lock: socket.socket) -> NoReturn:
+    """The keeper's whole life. The ids stay claimed as long as it lives, also when the spawner is gone."""
+    os.dup2(lock.fileno(), 0)
+    syscalls.close_range(1)
     os.waitpid(zygote, 0)
     os._exit(0)
 

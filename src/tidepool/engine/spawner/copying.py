@@ -14,9 +14,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-_OPAQUE = "trusted.overlay.opaque"
+from tidepool.engine.kernel import mounts
+
 _MAX_DEPTH = 4000
 """Deeper than any path that a program can open by name (PATH_MAX is 4096)."""
+_AT_ONCE = 200
+"""Levels that are removed with a call and a descriptor for each."""
 _MAX_XATTR = 64 << 10
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -68,10 +71,7 @@ class Copy:
         Raises:
             OSError: The target takes no more, or there are more levels than any path has.
         """
-        sys.setrecursionlimit(_MAX_DEPTH * 3)
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, _MAX_DEPTH * 3), hard))
+        _allow_depth()
         self._target = target
         self._directory(source, target, "", 0)
         return self.copied
@@ -139,7 +139,7 @@ class Copy:
         if not stat.S_ISDIR(there.st_mode):
             os.unlink(name, dir_fd=target)
             return True
-        if directory is not None and _OPAQUE not in os.listxattr(directory):
+        if directory is not None and _opaque() not in os.listxattr(directory):
             return False
         remove_tree(target, name)
         return True
@@ -182,17 +182,23 @@ class Copy:
             os.close(opened)
 
     def _attributes(self, source: int, target: int) -> None:
+        opaque, overlays = _opaque(), mounts.attribute_prefix()
         for name in os.listxattr(source):
-            if name != _OPAQUE and not name.startswith("user."):
+            if name != opaque and (name.startswith(overlays) or not name.startswith("user.")):
                 continue
             value = os.getxattr(source, name)
             if len(value) <= _MAX_XATTR:
                 try:
                     os.setxattr(target, name, value)
                 except OSError as error:
-                    if name == _OPAQUE or error.errno not in (errno.EOPNOTSUPP, errno.ENOSPC, errno.E2BIG):
+                    if name == opaque or error.errno not in (errno.EOPNOTSUPP, errno.ENOSPC, errno.E2BIG):
                         raise
                     self.copied.skip(name, f"attribute not kept: {error.strerror}")
+
+
+def _opaque() -> str:
+    """The attribute of a directory that hides what lies below it."""
+    return f"{mounts.attribute_prefix()}opaque"
 
 
 def _describe(target: int, entry: os.stat_result, ids: Ids) -> None:
@@ -226,8 +232,21 @@ def _contents(source: int, target: int, size: int) -> int:
     return copied
 
 
+def _allow_depth() -> None:
+    """Let this process, which does nothing but copy, have a call and two descriptors for each level."""
+    sys.setrecursionlimit(_MAX_DEPTH * 3)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, _MAX_DEPTH * 3), hard))
+
+
 def link_tree(source: int, target: int) -> None:
     """The same tree once more, its files as hard links: for trees on one disk that nobody changes any more."""
+    _allow_depth()
+    _link_tree(source, target)
+
+
+def _link_tree(source: int, target: int) -> None:
     for name in os.listdir(source):
         if not stat.S_ISDIR(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode):
             os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
@@ -237,31 +256,50 @@ def link_tree(source: int, target: int) -> None:
             os.mkdir(name, 0o700, dir_fd=target)
             made = os.open(name, _DIRECTORY, dir_fd=target)
             try:
-                link_tree(inner, made)
+                _link_tree(inner, made)
             finally:
                 os.close(made)
         finally:
             os.close(inner)
     _describe(target, os.fstat(source), lambda number: number)
-    if _OPAQUE in os.listxattr(source):
-        os.setxattr(target, _OPAQUE, b"y")
+    if _opaque() in os.listxattr(source):
+        os.setxattr(target, _opaque(), b"y")
 
 
 def remove_tree(parent: int, name: str) -> None:
-    """Remove a directory tree below an open directory; no error when it is not there. Follows no link."""
+    """Remove a directory tree below an open directory; no error when it is not there. Follows no link.
+
+    What lies deeper than a call and a descriptor for each level allow is taken to the top, and removed from there.
+    """
     try:
-        inner = os.open(name, _DIRECTORY, dir_fd=parent)
+        top = os.open(name, _DIRECTORY, dir_fd=parent)
     except FileNotFoundError:
         return
     except NotADirectoryError:
         os.unlink(name, dir_fd=parent)
         return
     try:
-        for entry in os.listdir(inner):
-            if stat.S_ISDIR(os.stat(entry, dir_fd=inner, follow_symlinks=False).st_mode):
-                remove_tree(inner, entry)
-            else:
-                os.unlink(entry, dir_fd=inner)
+        while _empty(top, top, 0):
+            pass
     finally:
-        os.close(inner)
+        os.close(top)
     os.rmdir(name, dir_fd=parent)
+
+
+def _empty(directory: int, top: int, depth: int) -> bool:
+    """Remove what is in an open directory; whether something of it was taken to the top instead."""
+    taken_up = False
+    for name in os.listdir(directory):
+        if not stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            os.unlink(name, dir_fd=directory)
+        elif depth == _AT_ONCE:
+            os.rename(name, os.urandom(16).hex(), src_dir_fd=directory, dst_dir_fd=top)
+            taken_up = True
+        else:
+            inner = os.open(name, _DIRECTORY, dir_fd=directory)
+            try:
+                taken_up |= _empty(inner, top, depth + 1)
+            finally:
+                os.close(inner)
+            os.rmdir(name, dir_fd=directory)
+    return taken_up

@@ -3,6 +3,9 @@
 Requests carry a number that the answer repeats. Descriptors travel beside the frame.
 """
 
+import array
+import socket
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -45,6 +48,8 @@ class Start(msgspec.Struct, forbid_unknown_fields=True, tag="start", tag_field="
     """Kept inside by root."""
     landlock: bool
     debug: bool
+    fault: str
+    """Where a process is to die, for tests (`guest.faults`); empty for nowhere."""
 
 
 class Limits(msgspec.Struct, forbid_unknown_fields=True):
@@ -176,6 +181,13 @@ class EndZygote(msgspec.Struct, forbid_unknown_fields=True, tag="end_zygote", ta
     zygote: int
 
 
+class Retire(msgspec.Struct, forbid_unknown_fields=True, tag="retire", tag_field="op"):
+    """End a zygote as soon as no sandbox of it lives; answered at once."""
+
+    id: int
+    zygote: int
+
+
 class Counters(msgspec.Struct, forbid_unknown_fields=True, tag="counters", tag_field="op"):
     """How many processes the memory limit of a sandbox has killed, and what it uses."""
 
@@ -200,8 +212,18 @@ class Connect(msgspec.Struct, forbid_unknown_fields=True, tag="connect", tag_fie
 
 
 Request = (Zygote | Create | Limit | Kill | EndZygote | Counters | Listen | Connect) | (
-    Keep | Freeze | Copy | Import | Stored | Forget | MakeVolume
+    Keep | Freeze | Copy | Import | Stored | Forget | MakeVolume | Retire
 )
+
+
+def descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
+    """Those that came with a frame, from recvmsg(2)'s second answer."""
+    numbers = array.array("i")
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers.frombytes(payload[: len(payload) - len(payload) % numbers.itemsize])
+    return list(numbers)
+
 
 decode_start = msgspec.json.Decoder(Start).decode
 decode_request = msgspec.json.Decoder(Request).decode

@@ -8,62 +8,68 @@ import array
 import contextlib
 import os
 import selectors
-import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
-from tidepool.engine.errors import HostUnsupported
-from tidepool.engine.guest import frames
-from tidepool.engine.kernel import cgroups, net, pidfd, probe
-from tidepool.engine.spawner import birth, copying, protocol, storage, trees
-from tidepool.engine.spawner.books import Slot, Zygote, claim_block, pids_max
+from tidepool.engine.guest import faults, frames
+from tidepool.engine.kernel import cgroups, net, pidfd, probe, strays
+from tidepool.engine.spawner import birth, orders, protocol, reports, storage, trees
+from tidepool.engine.spawner.books import Ground, Ids, Slot, Zygote, claim_block, group_limits
 
 _SWEEP_S = 0.02
-_INIT_NICE = -10
 _ZYGOTE_LIMITS = cgroups.GroupLimits(memory_bytes=4 << 30, pids=8192, cpu=1024.0)
 """It preloads packages, which run code; sandboxes leave its group for their own before they run anything."""
 
 
 class Spawner:
-    """All state of the one privileged process."""
+    """All state of the one privileged process; what an ordinary user's does otherwise is in `rootless`."""
 
-    def __init__(self, engine: socket.socket, start: protocol.Start, seccomp_fd: int) -> None:
+    ids = Ids()
+    init_nice = -10
+    weaker: ClassVar[dict[str, str]] = {}
+    """What is not as strong as it could be, and why."""
+    make_trees: type[trees.Trees] = trees.Trees
+
+    @classmethod
+    def enter(cls) -> None:
+        """Get ready to isolate; raises HostUnsupported when this host cannot."""
+        probe.require(probe.features())
+
+    def __init__(self, engine: socket.socket, start: protocol.Start, seccomp_fd: int, ground: Ground) -> None:
         self._engine = engine
         self._start = start
         self._seccomp_fd = seccomp_fd
         self._selector = selectors.DefaultSelector()
-        self._trees = trees.Trees(start)
-        self._storage = storage.Storage(Path(start.storage))
-        self._groups = cgroups.Tree.create(start.name, pids_max())
+        self._trees = self.make_trees(start)
+        self._storage, self._groups, self._journal = ground.storage, ground.groups, ground.journal
+        self._guardian = ground.guardian
         self._zygotes: dict[int, Zygote] = {}
         self._slots: dict[int, Slot] = {}
-        self._next = 1
         self._to_remove: list[str] = []
         """Control groups whose last process is still being counted."""
-        self._tasks: dict[socket.socket, tuple[storage.Task, Callable[[storage.Report], None]]] = {}
-        """Copies under way, and what follows them."""
+        self._tasks = storage.Tasks(self._watch, self._selector.unregister)
+        self._run = self._tasks.run
         self._passed: list[int] = []
         """Descriptors that came with the request in hand."""
         self._running = True
 
-    def serve(self) -> None:
-        """Until the engine closes its socket; then everything is killed and removed."""
-        self._storage = storage.Storage.prepare(Path(self._start.storage))
-        self._trees.prepare()
+    def rlimits(self, limits: protocol.Limits) -> dict[str, int]:
+        """Limits that init takes upon itself and all it starts, by setrlimit(2)'s names; here control groups do."""
+        return {}
+
+    def serve(self, is_first: bool) -> None:
+        """Until the engine closes its socket; then everything is killed and removed. The first one says hello."""
         self._watch(self._engine, self._on_engine)
-        hello = {
-            "controllers": self._groups.controllers,
-            "cgroup_version": self._groups.version,
-            "alone": self._storage.alone,
-        }
-        self._answer(0, hello)
+        self._watch(self._guardian, self._on_guardian_death)
+        if is_first:
+            groups, alone = self._groups, self._storage.alone
+            hello = {"controllers": groups.controllers, "cgroup_version": groups.version, "alone": alone}
+            self._answer(0, {**hello, "weaker": self.weaker})
         try:
             while self._running:
                 timeout = _SWEEP_S if self._to_remove else None
@@ -73,17 +79,25 @@ class Spawner:
         finally:
             self._end()
 
+    def _on_guardian_death(self) -> None:
+        """Go on: nothing is lost by it, as long as this process is not killed as well."""
+        self._selector.unregister(self._guardian)
+        self._guardian = -1
+        self._answer(-2, {"error": "the guardian was killed; were this too, files would be lost"})
+
     def _watch(self, source: Any, handler: Callable[[], None]) -> None:
         self._selector.register(source, selectors.EVENT_READ, handler)
 
     # requests
 
     def _on_engine(self) -> None:
+        # A request stays in the socket until it is done: should this process be killed, the guardian finds it.
+        flags = socket.MSG_PEEK | socket.MSG_CMSG_CLOEXEC
         try:
-            data, ancillary, _, _ = self._engine.recvmsg(frames.MAX_FRAME, 64, socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, _, _ = self._engine.recvmsg(frames.MAX_FRAME, 64, flags)
         except ConnectionResetError:  # it has gone without reading what we had sent
             data, ancillary = b"", []
-        self._passed = _passed(ancillary)
+        self._passed = protocol.descriptors(ancillary)
         try:
             if data:
                 self._on_request(data)
@@ -92,6 +106,8 @@ class Spawner:
         finally:
             frames.close_all(self._passed)
             self._passed = []
+            if data:
+                self._engine.recv(1)  # all of the packet
 
     def _on_request(self, data: bytes) -> None:
         try:
@@ -99,6 +115,7 @@ class Spawner:
         except msgspec.MsgspecError as error:
             self._answer(-1, {"error": f"a request does not fit: {error}"})
             return
+        self._journal.received(request.id)
         try:
             self._handlers[type(request)](self, request)
         except (OSError, LookupError, ValueError) as error:
@@ -110,9 +127,9 @@ class Spawner:
             self._engine.sendmsg([protocol.encode({"id": number, **answer})], rights, socket.MSG_NOSIGNAL)
 
     def _start_zygote(self, request: protocol.Zygote) -> None:
-        block, lock = claim_block({zygote.block for zygote in self._zygotes.values()})
-        number = self._number()
-        first_id = protocol.FIRST_BLOCK_UID + block * protocol.BLOCK
+        block, lock = claim_block(self.ids, {zygote.block for zygote in self._zygotes.values()})
+        number = self._journal.number()
+        first_id = self.ids.first(block)
         try:
             # The zygote runs on this host's image whatever its sandboxes see.
             own = "" if request.image and self._storage.is_whole(request.image) else request.image
@@ -120,21 +137,17 @@ class Spawner:
             mounts = (*self._trees.zygote_mounts(lowers), self._trees.devices())
             self._groups.add(f"z{number}", _ZYGOTE_LIMITS)
             attach = partial(self._groups.attach, f"z{number}")
-            fd, control = birth.start(mounts, first_id, protocol.BLOCK, attach, self._start.debug)
+            fd, control = birth.start(mounts, first_id, self.ids.block, attach, lock, self._start.debug)
         except OSError:
             self._trees.remove(f"i/{number}-0")
             self._groups.remove(f"z{number}")
             lock.close()
             raise
-        zygote = Zygote(number, block, lock, fd, control, request.layers, request.image, request.id)
+        zygote = Zygote(number, block, lock, fd, control, request.layers, request.image, request.id, self.ids)
         self._zygotes[number] = zygote
-        config = {
-            "modules": request.modules,
-            "pytest": request.pytest,
-            "capabilities": self._start.capabilities,
-            "landlock": self._start.landlock,
-        }
-        frames.send(control, config, (self._seccomp_fd,))
+        faults.step("spawner.zygote.started")
+        frames.send(control, orders.config(self._start, request, number), (self._seccomp_fd,))
+        control.setblocking(False)  # one that does not read is an error, not a wait
         self._watch(control, lambda: self._on_zygote(zygote))
         self._watch(fd, lambda: self._on_zygote_death(zygote))
 
@@ -142,14 +155,16 @@ class Spawner:
         zygote = self._zygotes[request.zygote]
         if not zygote.ready or zygote.ending is not None or not zygote.free:
             raise ValueError("zygote is full or not ready")
-        slot = Slot(self._number(), zygote, zygote.free.pop(), request, None)
-        first_id = zygote.first_id + slot.slice * protocol.SLICE
+        slot = Slot(self._journal.number(), zygote, zygote.free.pop(), request, None)
         try:
-            limits = request.limits
-            self._groups.add(slot.leaf, cgroups.GroupLimits(limits.memory_bytes, limits.pids, limits.cpu))
-            self._trees.make_upper(slot.upper, first_id, request.disk_bytes)
+            self._groups.add(slot.leaf, slot.group_limits)
+            faults.step("spawner.create.group")
+            self._journal.write(slot.record)
+            self._trees.make_upper(slot.upper, slot.first_id, request.disk_bytes)
+            faults.step("spawner.create.upper")
         except OSError:
             self._release(slot)
+            self._journal.remove(slot.number)
             raise
         self._slots[slot.number] = slot
         if not request.restore:
@@ -166,14 +181,13 @@ class Spawner:
 
         # In its control group: what is copied is the sandbox's memory from the start.
         attach = partial(self._groups.attach, slot.leaf)
-        work = partial(self._storage.take, "saved", request.restore, slot.upper, first_id)
+        work = partial(self._storage.take, "saved", request.restore, slot.upper, slot.first_id)
         slot.copying = True
         self._run(work, restored, attach)
 
     def _fork(self, slot: Slot) -> None:
         """Ask the zygote for a sandbox whose upper is ready."""
-        zygote, request = slot.zygote, slot.request
-        first_id = zygote.first_id + slot.slice * protocol.SLICE
+        zygote, request, first_id = slot.zygote, slot.request, slot.first_id
         slot.copying = False
         fds: list[int] = []
         try:
@@ -186,14 +200,8 @@ class Spawner:
             for volume in request.volumes:
                 directory = self._storage.open_volume(volume.name, volume.subpath)
                 fds.append(self._trees.volume(directory, first_id))
-            order = {
-                "op": "fork",
-                "slot": slot.number,
-                "slice": slot.slice,
-                "ids": protocol.SLICE,
-                "volumes": [volume.path for volume in request.volumes],
-            }
-            frames.send(zygote.control, order, tuple(fds))
+            frames.send(zygote.control, orders.fork(slot), tuple(fds))
+            faults.step("spawner.create.ordered")
         except OSError as error:
             self._answer(request.id, {"error": f"mounts: {error}"})
             self._drop(slot)
@@ -201,8 +209,8 @@ class Spawner:
             frames.close_all(fds)
 
     def _limit(self, request: protocol.Limit) -> None:
-        limits, slot = request.limits, self._slots[request.slot]
-        self._groups.limit(slot.leaf, cgroups.GroupLimits(limits.memory_bytes, limits.pids, limits.cpu))
+        slot = self._slots[request.slot]
+        self._groups.limit(slot.leaf, group_limits(request.limits))
         if request.disk_bytes:
             self._trees.resize_upper(slot.upper, request.disk_bytes)
         self._answer(request.id, {})
@@ -226,27 +234,34 @@ class Spawner:
         if slot is None:
             self._answer(request.id, {})
             return
+        faults.step("spawner.kill.read")
         slot.ends.append(request.id)
         if not request.save:
             slot.keep = ""
+            self._journal.write(slot.record)
         if slot.dead:
             return  # its files are being saved
         if slot.pidfd >= 0:
             pidfd.kill(slot.pidfd)
+            faults.step("spawner.kill.sent")
         elif slot.copying:
             slot.dead = True  # seen when the copy has ended
         elif slot.control is not None:
-            slot.control.close()  # not forked yet: it will find its socket closed and exit
+            slot.hang_up()  # not forked yet: it will find its socket closed and exit
 
     def _keep(self, request: protocol.Keep) -> None:
-        self._slots[request.slot].keep = request.name
+        slot = self._slots[request.slot]
+        faults.step("spawner.keep.read")
+        slot.keep = request.name
+        self._journal.write(slot.record)
+        faults.step("spawner.keep.noted")
 
     def _freeze(self, request: protocol.Freeze) -> None:
         slot = self._slots[request.slot]
         base = slot.zygote.image if request.kind == "images" else ""
-        first_id = slot.zygote.first_id + slot.slice * protocol.SLICE
-        work = partial(self._storage.put, slot.upper, request.kind, request.name, first_id, base)
+        work = partial(self._storage.put, slot.upper, request.kind, request.name, slot.first_id, base)
         self._run(work, partial(self._report, request.id))
+        faults.step("spawner.freeze.begun")
 
     def _copy(self, request: protocol.Copy) -> None:
         source = self._storage.path("saved", request.source)
@@ -266,11 +281,20 @@ class Spawner:
         self._answer(request.id, {"names": self._storage.names(request.kind)})
 
     def _forget(self, request: protocol.Forget) -> None:
-        def work() -> copying.Copied:
-            self._storage.remove(request.kind, request.name)
-            return copying.Copied()
-
+        faults.step("spawner.forget.read")
+        work = partial(self._storage.forget, request.kind, request.name)
         self._run(work, partial(self._report, request.id))
+
+    def _retire(self, request: protocol.Retire) -> None:
+        if request.zygote in self._zygotes:
+            self._zygotes[request.zygote].retired = True
+            self._end_if_idle(self._zygotes[request.zygote])
+        self._answer(request.id, {})
+
+    def _end_if_idle(self, zygote: Zygote) -> None:
+        is_idle = len(zygote.free) == self.ids.slices - 1
+        if zygote.retired and is_idle and zygote.number in self._zygotes:
+            pidfd.kill(zygote.pidfd)
 
     def _make_volume(self, request: protocol.MakeVolume) -> None:
         self._storage.make_volume(request.name)
@@ -282,24 +306,11 @@ class Spawner:
         else:
             self._answer(number, {"bytes": report.bytes, "files": report.files, "skipped": report.skipped})
 
-    def _run(
-        self,
-        work: Callable[[], copying.Copied],
-        then: Callable[[storage.Report], None],
-        attach: Callable[[int], None] | None = None,
-    ) -> None:
-        """Do work in a child; `then` is called with what came of it, even while this process is ending."""
-        task = storage.start(work, attach)
-        self._tasks[task.sock] = (task, then)
-        self._watch(task.sock, lambda: self._finish(task))
-
-    def _finish(self, task: storage.Task) -> None:
-        self._selector.unregister(task.sock)
-        _, then = self._tasks.pop(task.sock)
-        then(task.finish())
-
     def _end_zygote(self, request: protocol.EndZygote) -> None:
-        zygote = self._zygotes[request.zygote]
+        zygote = self._zygotes.get(request.zygote)
+        if zygote is None:
+            self._answer(request.id, {})
+            return
         zygote.ending = request.id
         pidfd.kill(zygote.pidfd)
 
@@ -312,6 +323,7 @@ class Spawner:
         protocol.Connect: _connect,
         protocol.Kill: _kill,
         protocol.EndZygote: _end_zygote,
+        protocol.Retire: _retire,
         protocol.Keep: _keep,
         protocol.Freeze: _freeze,
         protocol.Copy: _copy,
@@ -325,27 +337,33 @@ class Spawner:
 
     def _on_zygote(self, zygote: Zygote) -> None:
         try:
-            received = frames.receive(zygote.control)
-        except (frames.BadFrame, OSError):
+            received = reports.receive(zygote.control, zygote.strays)
+        except (reports.NotFitting, OSError):
             received = None
-        if received is None:
+        if received is None or not self._on_report(zygote, *received):
             self._selector.unregister(zygote.control)
             pidfd.kill(zygote.pidfd)
-            return
-        message, fds = received
-        event = message.get("ev")
-        if event == "ready" and not zygote.ready:
-            zygote.ready = True
-            report = {key: message.get(key) for key in ("loaded", "failed", "refused")}
-            self._answer(zygote.request, {"zygote": zygote.number, "preload": report})
-        slot = self._slots.get(message["slot"]) if isinstance(message.get("slot"), int) else None
-        if slot is not None and slot.zygote is zygote and slot.pidfd < 0:
-            if event == "forked" and len(fds) == 1:
-                self._on_forked(slot, fds.pop())
-            elif event == "failed":
-                self._answer(slot.request.id, {"error": f"fork: {str(message.get('why'))[:300]}"})
-                self._bury(slot)
-        frames.close_all(fds)
+
+    def _on_report(self, zygote: Zygote, report: reports.Report, fd: int) -> bool:
+        """Whether it is what this zygote may say now."""
+        if isinstance(report, reports.Ready):
+            if not zygote.ready:
+                self._answer(
+                    zygote.request, {"zygote": zygote.number, "preload": msgspec.structs.asdict(report)}
+                )
+            first, zygote.ready = not zygote.ready, True
+            return first
+        slot = self._slots.get(report.slot)
+        if slot is None or slot.zygote is not zygote or slot.pidfd >= 0 or slot.dead or slot.copying:
+            if fd >= 0:
+                pidfd.close(fd)
+            return False
+        if isinstance(report, reports.Forked):
+            self._on_forked(slot, fd)
+        else:
+            self._answer(slot.request.id, {"error": f"fork: {report.why[:300]}"})
+            self._bury(slot)
+        return True
 
     def _on_forked(self, slot: Slot, fd: int) -> None:
         slot.pidfd = fd
@@ -354,25 +372,18 @@ class Spawner:
             pid = pidfd.pid_of(fd)
             self._groups.attach(slot.leaf, pid)
             # Inside its control group only: init must come through when hundreds of its guests want the processor.
-            os.setpriority(os.PRIO_PROCESS, pid, _INIT_NICE)
+            os.setpriority(os.PRIO_PROCESS, pid, self.init_nice)
             assert slot.control is not None
-            request = slot.request
-            env = birth.ENVIRONMENT | request.env
-            go = {
-                "hostname": request.hostname,
-                "shm_bytes": request.shm_bytes,
-                "env": env,
-                "open_root": request.open_root,
-            }
-            frames.send(slot.control, go)
+            frames.send(slot.control, orders.go(slot.request, self.rlimits(slot.request.limits)))
         except (OSError, AssertionError) as error:
             # Not in its control group: it must not run.
             pidfd.kill(fd)
             self._answer(slot.request.id, {"error": f"control group: {error}"})
             return
+        faults.step("spawner.create.forked")
         self._answer(slot.request.id, {"slot": slot.number}, (slot.control.fileno(),))
-        slot.control.close()
-        slot.control = None
+        slot.hand_over()
+        faults.step("spawner.create.answered")
 
     def _on_death(self, slot: Slot) -> None:
         if slot.dead or not pidfd.is_dead(slot.pidfd):
@@ -385,41 +396,52 @@ class Spawner:
         slot.dead = True
         if slot.pidfd >= 0:
             pidfd.close(slot.pidfd)
-        if slot.control is not None:
-            slot.control.close()
-            slot.control = None
+            slot.pidfd = -1
+        slot.hang_up()
         if slot.copying:
             return  # the end of the copy finds it dead
         if not slot.keep:
             self._let_go(slot, {})
             return
-        first_id = slot.zygote.first_id + slot.slice * protocol.SLICE
-        work = partial(self._storage.put, slot.upper, "saved", slot.keep, first_id)
-        self._run(work, lambda report: self._let_go(slot, {"saved": msgspec.to_builtins(report)}))
+        work = partial(self._storage.put, slot.upper, "saved", slot.keep, slot.first_id)
+
+        def saved(report: storage.Report) -> None:
+            if report.cut and slot.tries == 1:
+                self._bury(slot)
+            else:
+                faults.step("spawner.save.done")
+                self._let_go(slot, {"saved": msgspec.to_builtins(report)})
+
+        slot.tries += 1
+        self._run(work, saved)
+        faults.step("spawner.save.begun")
 
     def _let_go(self, slot: Slot, more: dict[str, Any]) -> None:
-        oom_kills = self._groups.oom_kills(slot.leaf)
-        asked = bool(slot.ends)
+        if not slot.ends:
+            oom_kills = self._groups.oom_kills(slot.leaf)
+            self._answer(
+                -2, {"died": slot.number, "oom_kills": oom_kills, "why": slot.why, "by_itself": True, **more}
+            )
         self._drop(slot, more)
-        if not asked:
-            self._answer(-2, {"died": slot.number, "oom_kills": oom_kills, **more})
 
     def _drop(self, slot: Slot, more: dict[str, Any] | None = None) -> None:
         """Forget a sandbox of which nothing runs, and tell those who wait for that."""
         slot.dead = True
-        if slot.control is not None:
-            slot.control.close()
-            slot.control = None
+        slot.hang_up()
         self._slots.pop(slot.number, None)
         self._release(slot)
         for number in slot.ends:
             self._answer(number, more or {})
+        faults.step("spawner.drop.answered")
+        self._journal.remove(slot.number)  # last: until then its files are saved once more
 
     def _release(self, slot: Slot) -> None:
         self._trees.remove(slot.upper)
+        faults.step("spawner.drop.upper")
         if not self._groups.remove(slot.leaf):
             self._to_remove.append(slot.leaf)
         slot.zygote.free.append(slot.slice)
+        self._end_if_idle(slot.zygote)
 
     def _on_zygote_death(self, zygote: Zygote) -> None:
         """A zygote is pid 1 of the namespace all its sandboxes are in: when it is dead, so are they."""
@@ -427,19 +449,24 @@ class Spawner:
         with contextlib.suppress(KeyError):
             self._selector.unregister(zygote.control)
         for slot in [slot for slot in self._slots.values() if slot.zygote is zygote and not slot.dead]:
+            slot.why = "the zygote that it came from ended"
             if slot.pidfd >= 0:
                 self._selector.unregister(slot.pidfd)
+            elif not slot.copying:
+                self._answer(slot.request.id, {"error": f"fork: {slot.why}"})
             self._bury(slot)
         with contextlib.suppress(ChildProcessError):
             os.waitid(os.P_PIDFD, zygote.pidfd, os.WEXITED)
-        for number in range(protocol.SLICES):
+        for number in range(self.ids.slices):
             self._trees.remove(f"i/{zygote.number}-{number}")
             self._trees.forget_ids(zygote.first_id + number * protocol.SLICE)
         if not self._groups.remove(f"z{zygote.number}"):
             self._to_remove.append(f"z{zygote.number}")
         del self._zygotes[zygote.number]
         pidfd.close(zygote.pidfd)
+        zygote.strays += strays.drain(zygote.control)
         zygote.control.close()
+        strays.shed(zygote.strays)
         zygote.lock.close()
         if zygote.ending is not None:
             self._answer(zygote.ending, {})
@@ -454,45 +481,18 @@ class Spawner:
         self._to_remove = [leaf for leaf in self._to_remove if not self._groups.remove(leaf)]
 
     def _end(self) -> None:
+        if not self._running:
+            self._storage.let_others_wait()
         for zygote in list(self._zygotes.values()):
             pidfd.kill(zygote.pidfd)
         for zygote in list(self._zygotes.values()):
             os.waitid(os.P_PIDFD, zygote.pidfd, os.WEXITED)
             zygote.ending = None
             self._on_zygote_death(zygote)
-        for task, _ in list(self._tasks.values()):
-            self._finish(task)  # what was acknowledged is on disk before we go
+        self._tasks.finish_all()  # what was acknowledged is on disk before we go
         deadline = time.monotonic() + 5
         while self._to_remove and time.monotonic() < deadline:
             self._sweep()
             time.sleep(0.005)
-        self._groups.close()
-
-    def _number(self) -> int:
-        self._next += 1
-        return self._next - 1
-
-
-def _passed(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    numbers = array.array("i")
-    for level, kind, payload in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            numbers.frombytes(payload[: len(payload) - len(payload) % numbers.itemsize])
-    return list(numbers)
-
-
-def main(fd: int) -> None:
-    """Read the start message from the engine's socket and serve."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the engine ends us by closing its socket
-    engine = socket.socket(fileno=fd)
-    data, ancillary, _, _ = engine.recvmsg(frames.MAX_FRAME, socket.CMSG_SPACE(4))
-    start = protocol.decode_start(data)
-    numbers = array.array("i", ancillary[0][2])
-    try:
-        probe.require(probe.features())
-        Spawner(engine, start, numbers[0]).serve()
-    except (OSError, HostUnsupported) as error:
-        with contextlib.suppress(BrokenPipeError):  # an engine that has gone need not be told
-            engine.send(protocol.encode({"id": 0, "error": str(error)}))
-        sys.exit(70)
+        if self._guardian < 0:
+            self._groups.close()

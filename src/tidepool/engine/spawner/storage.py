@@ -9,18 +9,25 @@ import fcntl
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from tidepool.engine.guest import syscalls
+from tidepool.engine.guest import faults, syscalls
 from tidepool.engine.spawner import copying, protocol, unpacking
 
 KINDS = ("saved", "images", "volumes")
 _WHOLE = "whole"
 """Marks an image that has its own system."""
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_WAIT_S = 60.0
+"""For the spawner of a server that has ended to save what its sandboxes wrote."""
+_OLD = ".old~"
+"""Ends the name of a tree that another is taking the place of."""
 _MAX_REPORT = 64 << 10
 
 
@@ -31,6 +38,8 @@ class Report(msgspec.Struct):
     bytes: int = 0
     files: int = 0
     skipped: list[str] = []
+    cut: bool = False
+    """Whether it ended before it could say anything; said in its place."""
 
 
 decode_report = msgspec.json.Decoder(Report).decode
@@ -53,8 +62,45 @@ class Task:
                 data = b""
         _, status = os.waitpid(self.pid, 0)
         if not data:
-            return Report(error=f"copying ended with status {status} and no report")
+            return Report(error=f"copying ended with status {status} and no report", cut=True)
         return decode_report(data)
+
+
+class Tasks:
+    """The children under way, and what follows each of them.
+
+    Args:
+        watch: Has a function called when a socket is readable.
+        unwatch: Ends that.
+    """
+
+    def __init__(
+        self, watch: Callable[[Any, Callable[[], None]], None], unwatch: Callable[[Any], object]
+    ) -> None:
+        self._watch = watch
+        self._unwatch = unwatch
+        self._then: dict[socket.socket, tuple[Task, Callable[[Report], None]]] = {}
+
+    def run(
+        self,
+        work: Callable[[], copying.Copied],
+        then: Callable[[Report], None],
+        attach: Callable[[int], None] | None = None,
+    ) -> None:
+        """Do work in a child; `then` is called with what came of it, even while this process is ending."""
+        task = start(work, attach)
+        self._then[task.sock] = (task, then)
+        self._watch(task.sock, lambda: self._finish(task))
+
+    def finish_all(self) -> None:
+        """Wait for everything that is under way."""
+        while self._then:
+            self._finish(next(iter(self._then.values()))[0])
+
+    def _finish(self, task: Task) -> None:
+        self._unwatch(task.sock)
+        _, then = self._then.pop(task.sock)
+        then(task.finish())
 
 
 @dataclass(frozen=True)
@@ -64,6 +110,8 @@ class Storage:
     root: Path
     alone: bool = False
     """Whether no other spawner was at work here when this one came."""
+    _at_work: int = -1
+    """A descriptor whose lock says that this one has not begun to end."""
 
     @classmethod
     def prepare(cls, root: Path) -> "Storage":
@@ -73,21 +121,35 @@ class Storage:
         os.chmod(root, 0o700)
         for kind in KINDS:
             (root / kind).mkdir(mode=0o755, exist_ok=True)
-        storage = cls(root, alone=True)
-        lock = os.open(
-            root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        )  # held as long as this process lives
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            return cls(root)
-        for kind in KINDS:
-            for name in os.listdir(root / kind):
-                if name.endswith("~"):
-                    storage.remove(kind, name)
+        # Both held as long as this process lives, and what it forks.
+        lock, at_work = (os.open(place, _DIRECTORY) for place in (root, root / KINDS[0]))
+        deadline = time.monotonic() + _WAIT_S
+        while not (alone := _try_lock(lock)) and _try_lock(at_work) and time.monotonic() < deadline:
+            fcntl.flock(at_work, fcntl.LOCK_UN)
+            time.sleep(0.02)  # all that are here are ending: they are saving files
+        storage = cls(root, alone, at_work)
+        storage.mend()
         fcntl.flock(lock, fcntl.LOCK_SH)
+        fcntl.flock(at_work, fcntl.LOCK_SH)
         return storage
+
+    def let_others_wait(self) -> None:
+        """Say that this spawner is ending: one that comes now waits until what it saves is there."""
+        fcntl.flock(self._at_work, fcntl.LOCK_UN)
+
+    def mend(self) -> None:
+        """Finish or undo what was left unfinished, unless another spawner may be about to finish it."""
+        for kind in KINDS if self.alone else ():
+            unfinished = [name for name in os.listdir(self.root / kind) if name.endswith("~")]
+            for name in {name.removesuffix(_OLD).removesuffix("~") for name in unfinished}:
+                self._mend(kind, name)
+
+    def _mend(self, kind: str, name: str) -> None:
+        new, old, place = (self.path(kind, f"{name}{end}") for end in ("~", _OLD, ""))
+        if old.exists() and not place.exists():  # it was ended between the two renames of `_appear`
+            os.rename(new if new.exists() else old, place)
+        for path in (new, old):
+            self.remove(kind, path.name)
 
     def path(self, kind: str, name: str) -> Path:
         """Where a tree stands; it need not exist."""
@@ -104,6 +166,11 @@ class Storage:
             copying.remove_tree(parent, name)
         finally:
             os.close(parent)
+
+    def forget(self, kind: str, name: str) -> copying.Copied:
+        """As `remove`, as work for a child."""
+        self.remove(kind, name)
+        return copying.Copied()
 
     def make_volume(self, name: str) -> None:
         """An empty directory that belongs to root inside; no error when it is there.
@@ -148,8 +215,9 @@ class Storage:
         Raises:
             OSError: It could not be copied; what was there before is still there.
         """
+        faults.step("copier.put.begun")
         new = f"{name}~"
-        self.remove(kind, new)
+        self._mend(kind, name)
         ids = copying.shift(first_id, protocol.STORED_UID, protocol.SLICE)
         os.mkdir(self.path(kind, new), 0o755)
         try:
@@ -163,7 +231,7 @@ class Storage:
                 if base:
                     with _opened(self.path("images", base) / letter) as below, _opened(target) as above:
                         copying.link_tree(below, above)
-                _copy(Path(source) / letter, target, ids, copied, bool(base))
+                copy_tree(Path(source) / letter, target, ids, copied, bool(base))
         except OSError:
             self.remove(kind, new)
             raise
@@ -173,8 +241,9 @@ class Storage:
     def _appear(self, kind: str, name: str) -> None:
         """Let what was made under the unfinished name have its own."""
         if self.path(kind, name).exists():
-            old = f"{name}.old~"
+            old = f"{name}{_OLD}"
             os.rename(self.path(kind, name), self.path(kind, old))
+            faults.step("copier.put.halfway")
             os.rename(self.path(kind, f"{name}~"), self.path(kind, name))
             self.remove(kind, old)
         else:
@@ -191,7 +260,7 @@ class Storage:
             OSError: It is damaged, or there is no room; nothing is left of it.
         """
         new = f"{image}~"
-        self.remove("images", new)
+        self._mend("images", image)
         os.mkdir(self.path("images", new), 0o755)
         try:
             with os.fdopen(fd, "rb") as file:
@@ -212,12 +281,20 @@ class Storage:
         ids = copying.shift(protocol.STORED_UID, first_id, protocol.SLICE)
         copied = copying.Copied()
         for letter in ("r", "u", "l"):
-            _copy(self.path(kind, name) / letter, Path(upper) / letter, ids, copied)
+            copy_tree(self.path(kind, name) / letter, Path(upper) / letter, ids, copied)
         return copied
 
     def copy(self, kind: str, name: str, to_kind: str, to_name: str) -> copying.Copied:
         """Copy one tree on disk to another."""
         return self.put(self.path(kind, name), to_kind, to_name, protocol.STORED_UID)
+
+
+def _try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -229,7 +306,10 @@ def _opened(directory: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def _copy(source: Path, target: Path, ids: copying.Ids, copied: copying.Copied, over: bool = False) -> None:
+def copy_tree(
+    source: Path, target: Path, ids: copying.Ids, copied: copying.Copied, over: bool = False
+) -> None:
+    """Copy what is in one directory into another and add to `copied` what it came to; as `copying.Copy`."""
     with _opened(source) as source_fd, _opened(target) as target_fd:
         part = copying.Copy(ids, over).run(source_fd, target_fd)
     copied.bytes += part.bytes

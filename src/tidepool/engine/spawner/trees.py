@@ -17,7 +17,7 @@ from tidepool.engine.spawner import protocol, storage
 _INODES_PER_MIB = 64
 _PARTS = "rul"
 """Directories of an upper: for /, /usr and /usr/local; with a w behind the overlay's work directory."""
-_DEVICES = {
+DEVICES = {
     "null": (1, 3),
     "zero": (1, 5),
     "full": (1, 7),
@@ -25,7 +25,7 @@ _DEVICES = {
     "urandom": (1, 9),
     "tty": (5, 0),
 }
-_DEVICE_LINKS = {
+DEVICE_LINKS = {
     "fd": "/proc/self/fd",
     "stdin": "/proc/self/fd/0",
     "stdout": "/proc/self/fd/1",
@@ -67,10 +67,10 @@ class Trees:
         options: dict[str, str | None] = {"size": "64k", "nr_inodes": "64", "mode": "0755"}
         attributes = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NOEXEC
         place = syscalls.new_mount("tmpfs", options, attributes)
-        for name, (major, minor) in _DEVICES.items():
+        for name, (major, minor) in DEVICES.items():
             os.mknod(name, 0o020666, os.makedev(major, minor), dir_fd=place)
             os.chmod(name, 0o666, dir_fd=place)
-        for name, target in _DEVICE_LINKS.items():
+        for name, target in DEVICE_LINKS.items():
             os.symlink(target, name, dir_fd=place)
         for name in ("pts", "shm"):
             os.mkdir(name, dir_fd=place)

@@ -1,0 +1,72 @@
+"""What is around the server: a container, process ids, memory, a processor with flaws. Read, where none can be tried.
+
+A `Feature` is one line of what is told of a host; those that stand on the kernel are tried in `probe`.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidepool.engine.kernel import userns
+
+_MIB = 1 << 20
+_INITIAL_PID_NAMESPACE = "pid:[4026531836]"
+"""PROC_PID_INIT_INO of linux/proc_ns.h."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One thing that isolation stands on, and whether it works here."""
+
+    name: str
+    works: bool
+    detail: str
+    """What was seen: a version, a number, or the kernel's refusal."""
+    needed: bool
+    """Whether nothing can run without it; else its wall is missing and said to be."""
+    enable: str
+    """A sentence: what to do when it does not work."""
+
+
+def is_container() -> bool:
+    """Whether this process lives in a pid or user namespace of somebody else's, as a container does."""
+    own = os.readlink("/proc/self/ns/pid"), Path("/proc/self/uid_map").read_text().split()
+    return own != (_INITIAL_PID_NAMESPACE, userns.ALL_IDS)
+
+
+def surroundings() -> list[Feature]:
+    """What sandboxes share with everything else here, and whether there is enough of it."""
+    inside = is_container()
+    outside = Feature(
+        "outside_container",
+        not inside,
+        "this process has a pid or user namespace that is not the host's" if inside else "",
+        False,
+        "the container's own limits come on top; start it with --privileged, or run on its host",
+    )
+    return [outside, _pid_room(), _memory_room(), _cpu_mitigations()]
+
+
+def _pid_room() -> Feature:
+    most = int(Path("/proc/sys/kernel/pid_max").read_text())
+    enable = "run `sysctl -w kernel.pid_max=4194304`"
+    return Feature(
+        "pid_room", most >= 16_384, f"pid_max {most}: {most // 512} sandboxes of 512", False, enable
+    )
+
+
+def _memory_room() -> Feature:
+    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    available = next(int(words[1]) for words in lines if words[0] == "MemAvailable:") * 1024
+    enable = "free some memory, or ask for sandboxes smaller than the default 1 GiB"
+    return Feature("memory_room", available >= 1 << 30, f"{available // _MIB} MiB available", False, enable)
+
+
+def _cpu_mitigations() -> Feature:
+    """What the kernel says of the processor's flaws; sandboxes share it."""
+    directory = Path("/sys/devices/system/cpu/vulnerabilities")
+    files = sorted(directory.iterdir()) if directory.is_dir() else []
+    open_ones = [file.name for file in files if file.read_text().startswith("Vulnerable")]
+    detail = f"vulnerable: {', '.join(open_ones)}" if open_ones else f"{len(files)} flaws checked"
+    enable = "update microcode and kernel, and do not boot with mitigations=off"
+    return Feature("cpu_mitigations", not open_ones, detail, False, enable)

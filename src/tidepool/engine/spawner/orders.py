@@ -1,0 +1,39 @@
+"""What zygotes and inits are told: the frames of `guest.zygote` and `guest.init`, filled. Pure."""
+
+from typing import Any
+
+from tidepool.engine.spawner import birth, protocol
+from tidepool.engine.spawner.books import Slot
+
+
+def config(start: protocol.Start, request: protocol.Zygote, number: int) -> dict[str, Any]:
+    """A zygote's first frame; only the first zygote of an engine has the fault."""
+    return {
+        "modules": request.modules,
+        "pytest": request.pytest,
+        "capabilities": start.capabilities,
+        "landlock": start.landlock,
+        "fault": start.fault if number == 1 else "",
+    }
+
+
+def fork(slot: Slot) -> dict[str, Any]:
+    """Makes a zygote fork a sandbox; its descriptors travel beside it."""
+    return {
+        "op": "fork",
+        "slot": slot.number,
+        "slice": slot.slice,
+        "ids": protocol.SLICE,
+        "volumes": [volume.path for volume in slot.request.volumes],
+    }
+
+
+def go(request: protocol.Create, rlimits: dict[str, int]) -> dict[str, Any]:
+    """Lets a new init go on, once it is in its control group."""
+    return {
+        "hostname": request.hostname,
+        "shm_bytes": request.shm_bytes,
+        "env": birth.ENVIRONMENT | request.env,
+        "open_root": request.open_root,
+        "rlimits": rlimits,
+    }
