@@ -26,7 +26,10 @@ from tests.security.probing import (
 @attack("1-capabilities")
 def _capabilities() -> object:
     found = status()
-    return {name: found[name].strip() for name in ("CapEff", "CapAmb", "CapInh", "NoNewPrivs", "Seccomp")}
+    return {
+        name: found[name].strip()
+        for name in ("CapEff", "CapPrm", "CapInh", "CapAmb", "CapBnd", "NoNewPrivs", "Seccomp")
+    }
 
 
 @attack("3-set-user-id")

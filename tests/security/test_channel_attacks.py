@@ -259,3 +259,29 @@ def test_an_init_that_never_answers_is_killed_at_the_deadline(host: EngineThread
             time.monotonic() - started < 2 * PROMPT_S
         )  # the deadline, a grace period, and the kill from outside
         assert ended(sandbox)
+
+
+JOINING = {
+    "46-only-says-so": 'frames.send(control, {"ev": "joined"})',
+    "46-joins-half": 'os.write(fds[0], b"0"); frames.send(control, {"ev": "joined"})',
+    "46-something-else": 'frames.send(control, {"ev": "ready"})',
+    "46-no-frame": 'control.send(b"{")',
+    "46-ends": "os._exit(0)",
+    "46-descriptors": 'frames.send(control, {"ev": "joined"}, tuple(fds))',
+}
+"""What an init does instead of moving itself into its control group."""
+
+
+@pytest.mark.needs("cgroup_memory")
+@pytest.mark.parametrize("name", JOINING)
+def test_an_init_outside_its_control_group_never_runs(host: EngineThread, name: str) -> None:
+    lie = f"""
+def joined(control):
+    _, fds = frames.receive(control)
+    {JOINING[name]}
+    time.sleep(600)
+_frame.f_globals["init"]._joined = joined
+"""
+    with others_unharmed(host), hostile.zygote(host, "evil", lie) as (number, _):
+        with pytest.raises(SetupFailed, match=r"control group|init ended|fork"):
+            host.run(host.engine._backend.create(number, SandboxSpec()))

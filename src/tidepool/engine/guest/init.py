@@ -53,10 +53,7 @@ def become(config: dict[str, Any], order: dict[str, Any], fds: list[int], asking
     try:
         control, mounts = _settle(fds, asking)
         faults.step("init.create.settled")
-        received = frames.receive(control)
-        if received is None:
-            os._exit(0)
-        go = received[0]
+        go = _joined(control)
         faults.step("init.create.released")
         syscalls.unshare(
             syscalls.CLONE_NEWNS
@@ -81,6 +78,21 @@ def become(config: dict[str, Any], order: dict[str, Any], fds: list[int], asking
         # Whatever went wrong before the sandbox was closed off: say it once to the host, run nothing.
         _give_up()
     serve.Server(control, go).serve()
+
+
+def _joined(control: socket.socket) -> dict[str, Any]:
+    """Join our control group if we are asked to; returns the frame that lets us go on."""
+    while True:
+        received = frames.receive(control)
+        if received is None:
+            os._exit(0)
+        message, doors = received
+        if message.get("op") != "join":
+            return message
+        for door in doors:
+            os.write(door, b"0")
+            os.close(door)
+        frames.send(control, {"ev": "joined"})
 
 
 def _settle(fds: list[int], asking: int) -> tuple[socket.socket, list[int]]:

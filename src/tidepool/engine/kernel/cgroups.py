@@ -70,6 +70,36 @@ class Tree:
         for parent in self._directories():
             _write(parent / leaf / "cgroup.procs", str(pid))
 
+    def doors(self, leaf: str) -> list[int]:
+        """Descriptors by which a process moves itself into a leaf, writing b"0" to each; the caller closes them.
+
+        Moving another process stops every fork and exit of the host for a grace period of the kernel, some 12 ms; a
+        single thread that moves itself does not (cgroup_procs_write_start() in kernel/cgroup/cgroup.c). Version 2 has
+        no such way for a group with controllers: there are none, use `attach`.
+        """
+        if self.version == 2:
+            return []
+        found: list[int] = []
+        try:
+            for parent in self._directories():
+                found.append(os.open(parent / leaf / "tasks", os.O_WRONLY | os.O_CLOEXEC))
+        except OSError:
+            for fd in found:
+                os.close(fd)
+            raise
+        return found
+
+    def holds(self, leaf: str, pid: int) -> bool:
+        """Whether a process is in a leaf, for every controller."""
+        groups: dict[str, str] = {}
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+            _, names, path = line.split(":", 2)
+            groups |= dict.fromkeys(names.split(","), path)
+        ends = {name: f"/{parent.name}/{leaf}" for name, parent in self._parents.items()}
+        return all(
+            groups.get("" if self.version == 2 else name, "").endswith(end) for name, end in ends.items()
+        )
+
     def oom_kills(self, leaf: str) -> int:
         """How many processes of this leaf the memory limit has killed; 0 where memory is not enforced."""
         parent = self._parents.get("memory")

@@ -18,7 +18,7 @@ import msgspec
 
 from tidepool.engine.guest import faults, frames
 from tidepool.engine.kernel import cgroups, net, pidfd, probe, strays
-from tidepool.engine.spawner import birth, orders, protocol, reports, storage, trees
+from tidepool.engine.spawner import birth, joining, orders, protocol, reports, storage, trees
 from tidepool.engine.spawner.books import Ground, Ids, Slot, Zygote, claim_block, group_limits
 
 _SWEEP_S = 0.02
@@ -52,6 +52,7 @@ class Spawner:
         self._slots: dict[int, Slot] = {}
         self._to_remove: list[str] = []
         """Control groups whose last process is still being counted."""
+        self._joining = joining.Joining(self._groups, self._watch, self._selector.unregister)
         self._tasks = storage.Tasks(self._watch, self._selector.unregister)
         self._run = self._tasks.run
         self._passed: list[int] = []
@@ -264,10 +265,8 @@ class Spawner:
         faults.step("spawner.freeze.begun")
 
     def _copy(self, request: protocol.Copy) -> None:
-        source = self._storage.path("saved", request.source)
-        work = partial(
-            self._storage.put, source, request.kind, request.name, protocol.STORED_UID, request.base
-        )
+        source, kind = self._storage.path("saved", request.source), request.kind
+        work = partial(self._storage.put, source, kind, request.name, protocol.STORED_UID, request.base)
         self._run(work, partial(self._report, request.id))
 
     def _import(self, request: protocol.Import) -> None:
@@ -368,22 +367,24 @@ class Spawner:
     def _on_forked(self, slot: Slot, fd: int) -> None:
         slot.pidfd = fd
         self._watch(fd, lambda: self._on_death(slot))
+        self._joining.begin(slot, partial(self._let_in, slot), partial(self._turn_away, slot))
+
+    def _let_in(self, slot: Slot, control: socket.socket) -> None:
         try:
-            pid = pidfd.pid_of(fd)
-            self._groups.attach(slot.leaf, pid)
             # Inside its control group only: init must come through when hundreds of its guests want the processor.
-            os.setpriority(os.PRIO_PROCESS, pid, self.init_nice)
-            assert slot.control is not None
-            frames.send(slot.control, orders.go(slot.request, self.rlimits(slot.request.limits)))
-        except (OSError, AssertionError) as error:
-            # Not in its control group: it must not run.
-            pidfd.kill(fd)
-            self._answer(slot.request.id, {"error": f"control group: {error}"})
+            os.setpriority(os.PRIO_PROCESS, pidfd.pid_of(slot.pidfd), self.init_nice)
+            frames.send(control, orders.go(slot.request, self.rlimits(slot.request.limits)))
+        except OSError as error:
+            self._turn_away(slot, error)
             return
         faults.step("spawner.create.forked")
-        self._answer(slot.request.id, {"slot": slot.number}, (slot.control.fileno(),))
+        self._answer(slot.request.id, {"slot": slot.number}, (control.fileno(),))
         slot.hand_over()
         faults.step("spawner.create.answered")
+
+    def _turn_away(self, slot: Slot, error: Exception) -> None:
+        pidfd.kill(slot.pidfd)
+        self._answer(slot.request.id, {"error": f"control group: {error}"})
 
     def _on_death(self, slot: Slot) -> None:
         if slot.dead or not pidfd.is_dead(slot.pidfd):
@@ -394,6 +395,7 @@ class Spawner:
     def _bury(self, slot: Slot) -> None:
         """All its processes are dead: save what is to be kept, then let go of everything."""
         slot.dead = True
+        self._joining.stop(slot)
         if slot.pidfd >= 0:
             pidfd.close(slot.pidfd)
             slot.pidfd = -1
