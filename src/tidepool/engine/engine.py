@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tidepool.engine import host
 from tidepool.engine.backends import namespaces
+from tidepool.engine.backends.namespaces import Restore
 from tidepool.engine.config import EngineConfig
 from tidepool.engine.egress import Egress
 from tidepool.engine.errors import (
@@ -128,9 +129,12 @@ class Engine:
         self._admit(spec)
         sandbox = Sandbox(spec, number)
         sandbox.has_saved_files = number is not None
+        return await self._create(sandbox, number or "", progress)
+
+    async def _create(self, sandbox: Sandbox, restore: Restore, progress: Progress | None = None) -> Sandbox:
         entry = self._entries[sandbox.id] = Entry(sandbox)
         try:
-            await self._bring_up(entry, number or "", progress)
+            await self._bring_up(entry, restore, progress)
         except BaseException:
             await asyncio.shield(self._abandon(entry))
             raise
@@ -283,9 +287,16 @@ class Engine:
             Conflict, NoCapacity, SetupFailed: As `create`.
         """
         self._admit(spec)
-        number = str(uuid.uuid4())
-        await self._copy_files(sandbox, "saved", number)
-        return await self.create(spec, number=number)
+        source = self._entries[sandbox.id].warm
+        if source is None:
+            number = str(uuid.uuid4())
+            await self._copy_files(sandbox, "saved", number)
+            return await self.create(spec, number=number)
+        await sandbox.hold_still(True)
+        try:
+            return await self._create(Sandbox(spec), source.box.slot)
+        finally:
+            await sandbox.hold_still(False)
 
     async def freeze(self, sandbox: Sandbox, image: str) -> int:
         """Make a read-only image of the files of a sandbox as they are now, with those of the image it started from.
@@ -391,7 +402,7 @@ class Engine:
         if host.free_memory() < host.MIN_FREE_MEMORY:
             raise NoCapacity("this host has less than 256 MiB of free memory; try again later")
 
-    async def _bring_up(self, entry: Entry, restore: str, progress: Progress | None) -> None:
+    async def _bring_up(self, entry: Entry, restore: Restore, progress: Progress | None) -> None:
         spec = entry.sandbox.spec
         layer = Layer()
         if spec.dependencies:
@@ -442,7 +453,7 @@ class Engine:
     async def _furnish(self, sandbox: Sandbox, warm: Warm) -> None:
         """Give a box its identity: environment, network, channel."""
         slot = warm.box.slot
-        changed = {**_identity(sandbox), **sandbox.spec.env, **sandbox.env_changes}
+        changed = {**sandbox.identity, **sandbox.spec.env, **sandbox.env_changes}
         env = {name: value for name, value in changed.items() if value is not None}
         env |= await self._networks.give(sandbox.id, sandbox.spec, warm)
         volumes_on = self._volumes_on if sandbox.spec.volumes else frozenset()
@@ -487,13 +498,3 @@ class Engine:
                     del self._entries[number]
             with contextlib.suppress(SetupFailed):
                 await self._pool.trim(_LINE_IDLE_S)
-
-
-def _identity(sandbox: Sandbox) -> dict[str, str]:
-    user = sandbox.spec.user
-    return {
-        "DAYTONA_SANDBOX_ID": sandbox.id,
-        "DAYTONA_SANDBOX_USER": user,
-        "USER": user,
-        "LOGNAME": user,
-    }

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 
-from tidepool.engine.backends.namespaces import Backend, Box
+from tidepool.engine.backends.namespaces import Backend, Box, Restore
 from tidepool.engine.channel import Channel
 from tidepool.engine.errors import Fault, NoCapacity, SetupFailed, TidepoolError
 from tidepool.engine.spec import Limits, SandboxSpec
@@ -100,10 +100,10 @@ class Pool:
         self.hits = 0
         self.misses = 0
 
-    async def take(self, spec: SandboxSpec, layer: Layer, restore: str = "") -> Warm:
+    async def take(self, spec: SandboxSpec, layer: Layer, restore: Restore = "") -> Warm:
         """A box for a spec: a parked one when there is one that can become it, else a new one.
 
-        With `restore`, saved files of that name are in it.
+        With `restore`, those files are in it.
 
         Raises:
             SetupFailed, NoCapacity, Fault.
@@ -230,11 +230,11 @@ class Pool:
                 line.parked.append(await self._listening(await self._make(line, line.spec)))
                 self._get_ahead(line)
 
-    async def _make(self, line: Line, spec: SandboxSpec, restore: str = "") -> Warm:
+    async def _make(self, line: Line, spec: SandboxSpec, restore: Restore = "") -> Warm:
         async with self._turns:
             return await self._make_now(line, spec, restore)
 
-    async def _make_now(self, line: Line, spec: SandboxSpec, restore: str) -> Warm:
+    async def _make_now(self, line: Line, spec: SandboxSpec, restore: Restore) -> Warm:
         zygote: int | None = None
         try:
             zygote = await self._zygote(line)
@@ -275,7 +275,7 @@ class Pool:
             line.made += 1
             return line.zygote
 
-    async def _make_from(self, zygote: int, spec: SandboxSpec, restore: str) -> Warm:
+    async def _make_from(self, zygote: int, spec: SandboxSpec, restore: Restore) -> Warm:
         box = await self._backend.create(zygote, spec, restore)
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 

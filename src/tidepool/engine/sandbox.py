@@ -87,6 +87,17 @@ class Sandbox:
         self._died: asyncio.Event = asyncio.Event()
         self._expelled: asyncio.Task[None] | None = None
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """Variables that tell its programs where they are."""
+        user = self.spec.user
+        return {
+            "DAYTONA_SANDBOX_ID": self.id,
+            "DAYTONA_SANDBOX_USER": user,
+            "USER": user,
+            "LOGNAME": user,
+        }
+
     # called by the engine
 
     def attach(self, channel: Channel, host: Host, env: Mapping[str, str]) -> None:

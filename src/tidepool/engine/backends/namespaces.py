@@ -54,6 +54,10 @@ class Launched:
     python: str
 
 
+Restore = str | int
+"""Files that a box begins with: saved ones of that name, or those of the live box in that slot; empty: none."""
+
+
 @dataclass(frozen=True)
 class Box:
     """One isolated place to run things: its slot at the spawner and its init's socket."""
@@ -196,7 +200,7 @@ class Backend:
         answer, _ = await self._call(message, timeout_s=120.0)
         return int(answer["zygote"]), dict(answer["preload"])
 
-    async def create(self, zygote: int, spec: SandboxSpec, restore: str = "") -> Box:
+    async def create(self, zygote: int, spec: SandboxSpec, restore: Restore = "") -> Box:
         """One closed-off sandbox for a spec, its init ready to serve, with saved files where they are named.
 
         Raises:

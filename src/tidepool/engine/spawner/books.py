@@ -5,6 +5,7 @@ Records only: what is done with them is in `spawner`. A block of ids is one spaw
 
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tidepool.engine.kernel import cgroups, pidfd, strays
 from tidepool.engine.spawner import protocol, storage
@@ -128,6 +129,11 @@ class Slot:
     def group_limits(self) -> cgroups.GroupLimits:
         """What it was made with."""
         return group_limits(self.request.limits)
+
+    @property
+    def disk(self) -> storage.Tree:
+        """Its files, and the first id they belong to."""
+        return Path(self.upper), self.first_id
 
     @property
     def leaf(self) -> str:

@@ -94,8 +94,8 @@ class Create(msgspec.Struct, forbid_unknown_fields=True, tag="create", tag_field
     env: dict[str, str]
     open_root: bool
     """Whether root inside may make things in `/`."""
-    restore: Image
-    """Saved files it starts with."""
+    restore: Image | int
+    """Saved files it starts with, or the slot of a sandbox whose files it starts with; empty: none."""
     volumes: list[Volume]
 
 

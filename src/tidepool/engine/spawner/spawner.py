@@ -51,7 +51,7 @@ class Spawner:
         self._zygotes: dict[int, Zygote] = {}
         self._slots: dict[int, Slot] = {}
         self._to_remove: list[str] = []
-        """Control groups whose last process is still being counted."""
+        """Control groups to be removed as soon as the kernel counts no dying process in them."""
         self._joining = joining.Joining(self._groups, self._watch, self._selector.unregister)
         self._tasks = storage.Tasks(self._watch, self._selector.unregister)
         self._run = self._tasks.run
@@ -156,6 +156,9 @@ class Spawner:
         zygote = self._zygotes[request.zygote]
         if not zygote.ready or zygote.ending is not None or not zygote.free:
             raise ValueError("zygote is full or not ready")
+        origin = (
+            self._slots[name].disk if isinstance(name := request.restore, int) else self._storage.saved(name)
+        )
         slot = Slot(self._journal.number(), zygote, zygote.free.pop(), request, None)
         try:
             self._groups.add(slot.leaf, slot.group_limits)
@@ -180,11 +183,9 @@ class Spawner:
             else:
                 self._fork(slot)
 
-        # In its control group: what is copied is the sandbox's memory from the start.
-        attach = partial(self._groups.attach, slot.leaf)
-        work = partial(self._storage.take, "saved", request.restore, slot.upper, slot.first_id)
-        slot.copying = True
-        self._run(work, restored, attach)
+        # In its control group: what is copied is its memory from the start.
+        slot.copying, enter = True, partial(self._groups.enter, slot.leaf)
+        self._run(partial(self._storage.take, origin, slot.upper, slot.first_id), restored, enter)
 
     def _fork(self, slot: Slot) -> None:
         """Ask the zygote for a sandbox whose upper is ready."""
@@ -440,8 +441,7 @@ class Spawner:
     def _release(self, slot: Slot) -> None:
         self._trees.remove(slot.upper)
         faults.step("spawner.drop.upper")
-        if not self._groups.remove(slot.leaf):
-            self._to_remove.append(slot.leaf)
+        self._to_remove.append(slot.leaf)
         slot.zygote.free.append(slot.slice)
         self._end_if_idle(slot.zygote)
 
@@ -462,8 +462,7 @@ class Spawner:
         for number in range(self.ids.slices):
             self._trees.remove(f"i/{zygote.number}-{number}")
             self._trees.forget_ids(zygote.first_id + number * protocol.SLICE)
-        if not self._groups.remove(f"z{zygote.number}"):
-            self._to_remove.append(f"z{zygote.number}")
+        self._to_remove.append(f"z{zygote.number}")
         del self._zygotes[zygote.number]
         pidfd.close(zygote.pidfd)
         zygote.strays += strays.drain(zygote.control)

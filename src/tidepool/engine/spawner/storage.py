@@ -85,10 +85,10 @@ class Tasks:
         self,
         work: Callable[[], copying.Copied],
         then: Callable[[Report], None],
-        attach: Callable[[int], None] | None = None,
+        enter: Callable[[], None] | None = None,
     ) -> None:
         """Do work in a child; `then` is called with what came of it, even while this process is ending."""
-        task = start(work, attach)
+        task = start(work, enter)
         self._then[task.sock] = (task, then)
         self._watch(task.sock, lambda: self._finish(task))
 
@@ -101,6 +101,10 @@ class Tasks:
         self._unwatch(task.sock)
         _, then = self._then.pop(task.sock)
         then(task.finish())
+
+
+Tree = tuple[Path, int]
+"""Files in the parts of an upper, and the first id they belong to."""
 
 
 @dataclass(frozen=True)
@@ -272,16 +276,21 @@ class Storage:
         self._appear("images", image)
         return copied
 
-    def take(self, kind: str, name: str, upper: str, first_id: int) -> copying.Copied:
-        """Copy `kind/name` into a new sandbox's upper.
+    def saved(self, name: str) -> Tree:
+        """The saved files of that name."""
+        return self.path("saved", name), protocol.STORED_UID
+
+    def take(self, origin: Tree, upper: str, first_id: int) -> copying.Copied:
+        """Copy saved files, or those of a sandbox that holds still, into a new sandbox's upper.
 
         Raises:
             OSError: There is no such tree, or the upper is too small for it.
         """
-        ids = copying.shift(protocol.STORED_UID, first_id, protocol.SLICE)
+        source, its_first_id = origin
+        ids = copying.shift(its_first_id, first_id, protocol.SLICE)
         copied = copying.Copied()
         for letter in ("r", "u", "l"):
-            copy_tree(self.path(kind, name) / letter, Path(upper) / letter, ids, copied)
+            copy_tree(source / letter, Path(upper) / letter, ids, copied)
         return copied
 
     def copy(self, kind: str, name: str, to_kind: str, to_name: str) -> copying.Copied:
@@ -317,11 +326,11 @@ def copy_tree(
     copied.skipped += part.skipped[: 20 - len(copied.skipped)]
 
 
-def start(work: Callable[[], copying.Copied], attach: Callable[[int], None] | None = None) -> Task:
-    """Do `work` in a child that dies with us; `attach` puts it into a control group before it begins.
+def start(work: Callable[[], copying.Copied], enter: Callable[[], None] | None = None) -> Task:
+    """Do `work` in a child that dies with us; it calls `enter`, which puts it into a control group, before it begins.
 
     Raises:
-        OSError: There can be no more processes, or the control group is gone.
+        OSError: There can be no more processes.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
@@ -330,9 +339,10 @@ def start(work: Callable[[], copying.Copied], attach: Callable[[int], None] | No
         try:
             syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
             ours.close()
-            theirs.recv(1)
             report = Report()
             try:
+                if enter is not None:
+                    enter()
                 copied = work()
                 report = Report("", copied.bytes, copied.files, [text[:300] for text in copied.skipped])
             except OSError as error:
@@ -344,14 +354,4 @@ def start(work: Callable[[], copying.Copied], attach: Callable[[int], None] | No
         finally:
             os._exit(status)
     theirs.close()
-    try:
-        if attach is not None:
-            attach(pid)
-        ours.send(b"g")
-    except OSError:
-        ours.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise
     return Task(pid, ours)
