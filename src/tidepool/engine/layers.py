@@ -43,8 +43,8 @@ _PREFIX = f"{_HOME}/layer"
 _RESOLVE_TIMEOUT_S = 600.0
 _INSTALL_TIMEOUT_S = 1800.0
 _MAX_LOCK_BYTES = 4 << 20
-_MAX_MODULES = 16
-_MODULE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
+_MAX_MODULES = 256
+_MODULE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}(\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,7}\Z")
 
 
 def normalise(dependencies: Iterable[str]) -> tuple[str, ...]:

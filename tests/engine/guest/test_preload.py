@@ -26,6 +26,11 @@ MODULES = {
     "package/__init__": "",
     "package/sub": "X = 1\n",
     "user": "from package import sub\nimport package.sub as again\n",
+    "lazy/__init__": "def __getattr__(name):\n    if name != 'THING':\n        raise AttributeError(name)\n"
+    "    from lazy import part\n    globals()['THING'] = part.THING\n    return part.THING\n",
+    "lazy/part": "THING = 7\n",
+    "asker": "from lazy import THING\n",
+    "asker_too": "from lazy import THING\n",
     "native": "import ctypes\nload = ctypes.pythonapi.PyImport_ImportModuleLevelObject\n"
     "load.restype, load.argtypes = ctypes.py_object, [ctypes.py_object] * 4 + [ctypes.c_int]\n"
     "load('package.sub', {}, {}, ('X',), 0)\n",
@@ -48,6 +53,9 @@ PROGRAMS = {
     "attribute": "import package\nprint(hasattr(package, 'sub'))\nimport package.sub\nprint(package.sub.X)\n",
     "brought": "import user, sys\nprint(sorted(n for n in sys.modules if n.startswith('package')), user.again.X)\n",
     "brought_by_c_code": "import native, sys\nprint('package.sub' in sys.modules)\n",
+    "lazy": "import lazy, sys\nprint('THING' in vars(lazy), hasattr(lazy, 'part'), 'lazy.part' in sys.modules)\n"
+    "print(lazy.THING, 'THING' in vars(lazy), hasattr(lazy, 'part'), 'lazy.part' in sys.modules)\n",
+    "lazy_brought_twice": "import asker_too, sys\nprint(sorted(n for n in sys.modules if n.startswith('lazy')))\n",
     "replaced": "import replaced\nprint(replaced)\n",
     "handmade": "import handmade, sys\nprint('handmade.part' in sys.modules)\n",
     "shadowed": "open('user.py', 'w').write('print(1)\\n')\nimport user\n",
@@ -61,6 +69,7 @@ def site(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of installed packages."""
     place = tmp_path_factory.mktemp("site")
     (place / "package").mkdir()
+    (place / "lazy").mkdir()
     for name, text in MODULES.items():
         (place / f"{name}.py").write_text(text)
     return place

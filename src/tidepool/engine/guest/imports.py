@@ -91,6 +91,8 @@ class Record:
         self._ours: list[Any] = []
         self._bound: set[str] = set()
         """Hidden submodules that were an attribute of their package."""
+        self._loaded: dict[str, frozenset[str]] = {}
+        """What a module with a `__getattr__` (PEP 562) had when its import ended: more is what others asked it for."""
         self._brought: dict[str, set[str]] = {}
         """What the import of a module asked for or put into sys.modules itself, by its name."""
         self._claimed: set[str] = set()
@@ -161,6 +163,9 @@ class Record:
             return _find_and_load(name, import_)
         finally:
             self._importing.pop()
+            namespace = _namespace(sys.modules.get(name))
+            if "__getattr__" in namespace:
+                self._loaded.setdefault(name, frozenset(namespace))
             # Imports within this one have claimed theirs: what is left was put there by hand (os.path).
             new = set(list(sys.modules)[known:]) - self._claimed
             self._claimed |= new
@@ -232,7 +237,12 @@ class Record:
         if package and namespace.get(child) is module:
             del namespace[child]
             self._bound.add(name)
-        _namespace(module).pop("__warningregistry__", None)
+        own = _namespace(module)
+        own.pop("__warningregistry__", None)
+        for late in own.keys() - self._loaded.get(name, own.keys()):
+            # A submodule goes when it is hidden itself.
+            if own[late] is not sys.modules.get(f"{name}.{late}", self.hidden.get(f"{name}.{late}")):
+                del own[late]
 
     def trust(self, directory: str) -> None:
         """Nothing in `directory`, as it is now, has the name of a hidden module."""

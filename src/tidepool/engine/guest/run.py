@@ -27,6 +27,7 @@ DIFFERENCES = (
     "Hash randomization is one per preloaded interpreter, not per run: sets of strings keep their order across runs.",
     "The heap holds preloaded classes: __subclasses__() lists them. gc.get_objects() does not, they are frozen.",
     "Loggers of preloaded modules exist before these are imported.",
+    "What a module's `__getattr__` kept when other modules were imported, it is asked for again.",
     "Numeric libraries preloaded with one thread keep one.",
     "At the end, objects that only preloaded modules, thread-locals or context variables hold are not finalized; "
     "open files are flushed.",

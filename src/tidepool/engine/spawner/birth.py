@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from tidepool.engine.guest import syscalls
+from tidepool.engine.guest.packing import SINGLE_THREADED
 from tidepool.engine.kernel import idmap
 
 _PYTHON = "/usr/local/bin/python3"
@@ -32,7 +33,6 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
 }
 """Of the zygote and of every run, before the sandbox's own; nothing comes from the host's environment."""
-_SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _NAMESPACES = (
     syscalls.CLONE_NEWUSER
     | syscalls.CLONE_NEWNS
@@ -122,7 +122,7 @@ def _become(
         place = syscalls.MS_NOSUID | syscalls.MS_NODEV
         syscalls.mount("tmp", "/tmp", "tmpfs", place, "size=32m,nr_inodes=8192,mode=1777")
         _redirect(control, debug)
-        os.execve(_PYTHON, [_PYTHON, "-c", _START], ENVIRONMENT | _SINGLE_THREADED)
+        os.execve(_PYTHON, [_PYTHON, "-c", _START], ENVIRONMENT | SINGLE_THREADED)
     except BaseException as error:
         control.send(f"{type(error).__name__}: {error}".encode()[:4000])
         os._exit(70)
