@@ -6,7 +6,15 @@ import pytest
 
 from tidepool.engine.guest import packing
 
-LAZY = "__all__ = ['thing']\ndef __getattr__(name):\n    import importlib\n    return importlib.import_module('deep.lazy._inside')\n"
+LAZY = """
+__all__ = ["thing"]
+
+
+def __getattr__(name):
+    import importlib
+
+    return importlib.import_module("deep.lazy._inside")
+"""
 
 
 @pytest.fixture
