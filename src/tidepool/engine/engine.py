@@ -475,17 +475,16 @@ class Engine:
 
     async def _remove(self, entry: Entry) -> None:
         entry.gone_at = time.monotonic()
-        cut, kept = self._networks.take(entry.sandbox.id), None
-        if entry.warm is None:
-            await cut
-        else:
-            kept, _ = await asyncio.gather(self._kill(entry.warm), cut)
+        entry.sandbox.detach()
+        kept, _ = await asyncio.gather(self._kill(entry.warm), self._networks.take(entry.sandbox.id))
         faults.step("engine.delete.killed")
         if entry.sandbox.has_saved_files or kept is not None:
             await self._backend.forget("saved", entry.sandbox.id)
 
-    async def _kill(self, warm: Warm) -> namespaces.Kept | None:
+    async def _kill(self, warm: Warm | None) -> namespaces.Kept | None:
         """Its files are not to be saved; what is returned were saved before that was known."""
+        if warm is None:
+            return None
         warm.close()
         return await self._backend.kill(warm.box.slot)
 
