@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from sea import observe
+from sea.bench.command import bench
 from sea.box import Box, NoSandbox
 from sea.commands import COMMANDS
 from sea.evolve import evolve as run_evolve
@@ -113,5 +114,6 @@ def test_tools(library: Path, names: tuple[str, ...]) -> None:
 
 
 main.add_command(verify_command)
+main.add_command(bench)
 for command in COMMANDS:
     main.add_command(command)

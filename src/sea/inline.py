@@ -89,11 +89,17 @@ def is_empty(text: str) -> str:
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     if not read & given:
         return "its result does not depend on what it was given"
-    return "it only names one operation" if _is_one_operation(nodes) else ""
+    return ""
 
 
 _MORE_THAN_ONE = (ast.For, ast.While, ast.If, ast.IfExp, ast.AugAssign, ast.comprehension, ast.Lambda)
 _OPERATIONS = (ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.Call, ast.Subscript, ast.FormattedValue)
+
+
+def computes(node: ast.AST) -> bool:
+    """Whether anything is computed in a node; the minus of a negative number is not."""
+    working = (*_OPERATIONS, *_MORE_THAN_ONE)
+    return any(isinstance(inner, working) and not _is_sign(inner) for inner in ast.walk(node))
 
 
 def _is_sign(node: ast.AST) -> bool:
@@ -101,14 +107,20 @@ def _is_sign(node: ast.AST) -> bool:
     return isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
 
 
-def _is_one_operation(nodes: list[ast.AST]) -> bool:
-    """Whether all is one operator, one subscript or one call: of a builtin, or of anything on what was given alone."""
+def is_one_operation(text: str) -> bool:
+    """Whether a tool is one operator, one subscript or one call: of a builtin, or of anything on what was given alone.
+
+    Such a tool counts only where it stands for a whole program of several statements (docs/decisions/0011).
+    """
+    nodes = [node for stmt in Tool(text).function.body for node in ast.walk(stmt)]
     if any(isinstance(node, _MORE_THAN_ONE) for node in nodes):
         return False
     done = [node for node in nodes if isinstance(node, _OPERATIONS) and not _is_sign(node)]
     if len(done) != 1:
         return False
     (only,) = done
+    if any(isinstance(node, ast.keyword) and node.arg == "key" for node in nodes):
+        return False  # what is given as a key is called too, for every member
     if isinstance(only, ast.BoolOp):
         return len(only.values) == 2
     if isinstance(only, ast.Compare):

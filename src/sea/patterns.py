@@ -9,6 +9,7 @@ import ast
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sea import cuts
@@ -45,6 +46,16 @@ class Source:
     def task(self) -> str:
         """What support is counted on."""
         return self.trace.task_id
+
+    @cached_property
+    def statements(self) -> int:
+        """Statements of the program as it was written, those of functions among them; imports and texts are none."""
+        return sum(
+            isinstance(node, ast.stmt)
+            and not isinstance(node, ast.Import | ast.ImportFrom)
+            and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+            for node in ast.walk(ast.parse(self.trace.steps[self.step].code))
+        )
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,16 @@ import ast
 import copy
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sea import cuts
 from sea.forms import without_unused_imports
+from sea.generate import draft_code
+from sea.inline import computes, is_one_operation
 from sea.normalise import cost, is_literal, straighten
 from sea.patterns import Pattern, Source, fits
 from sea.regions import Program, Region, cut_region, regions
+from sea.specify import draft
 from sea.tile import Sites, Tiling, Use
 from sea.tokens import nested
 
@@ -33,13 +36,15 @@ class Index:
     def __init__(self, tools: Named) -> None:
         self._by_key = tools
         self._cuts: dict[str, list[tuple[str, Pattern]]] = defaultdict(list)
+        self._single = {key for key, (_, pattern) in tools.items() if names_one_operation(pattern)}
         self._kinds = {pattern.kind for _, pattern in tools.values()}
         for name, pattern in tools.values():
             if pattern.kind == "cut":
                 self._cuts[pattern.symbols[0]].append((name, pattern))
 
-    def sites(self, program: Program, strict: bool) -> Sites:
-        """Every place in one form of a program where one of the tools fits."""
+    def sites(self, source: Source, strict: bool) -> Sites:
+        """Every place in one form of a program where one of the tools fits: in its whole normal form, or near it."""
+        program = source.whole if strict else source.program
         found = Sites(program, strict)
         for region in regions(program) if self._kinds - {"cut"} else ():
             named = self._by_key.get(region.key)
@@ -47,6 +52,7 @@ class Index:
                 named is not None
                 and fits(named[1], region.holes)
                 and self._is_free(program, named[0], region)
+                and self._counts(source, strict, named[1], region)
             ):
                 found.add(use_of(*named, region))
         for node in cuts.expressions(ast.walk(program.tree)) if self._cuts else ():
@@ -57,9 +63,13 @@ class Index:
                 holes = cuts.match(pattern.symbols, node, program.fixed)
                 if holes is not None and fits(pattern, holes):
                     region = cut_region(program, node, holes, pattern.symbols)
-                    if self._is_free(program, name, region):
+                    if self._is_free(program, name, region) and self._counts(source, strict, pattern, region):
                         found.add(use_of(name, pattern, region))
         return found
+
+    def _counts(self, source: Source, strict: bool, pattern: Pattern, region: Region) -> bool:
+        """Whether a call does more there than to name one operation."""
+        return pattern.id not in self._single or (strict and is_skeleton(source, region))
 
     @staticmethod
     def _is_free(program: Program, name: str, region: Region) -> bool:
@@ -67,6 +77,27 @@ class Index:
         if region.kind == "function" and getattr(region.nodes[0], "name", "") == name:
             return True
         return name not in program.uses and name not in program.helpers and name not in program.fixed
+
+
+def names_one_operation(pattern: Pattern) -> bool:
+    """Whether a pattern's tool would be one operation."""
+    if isinstance(pattern.example.nodes[0], ast.FormattedValue):
+        return False
+    return is_one_operation(draft_code(draft(replace(pattern, occurrences=pattern.occurrences[:1]), set())))
+
+
+_LEAST_STATEMENTS = 2
+
+
+def is_skeleton(source: Source, region: Region) -> bool:
+    """Whether a region is all that a program computes, from values it has written out, in several statements."""
+    if source.statements < _LEAST_STATEMENTS or any(computes(hole) for hole in region.holes):
+        return False
+    body = [stmt for stmt in source.whole.tree.body if not isinstance(stmt, ast.Import | ast.ImportFrom)]
+    value = getattr(body[0], "value", None) if len(body) == 1 else None
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "print":
+        value = value.args[0] if len(value.args) == 1 and not value.keywords else None
+    return value is region.nodes[0] and value is not None
 
 
 def use_of(name: str, pattern: Pattern, region: Region) -> Use:
@@ -81,7 +112,7 @@ def rewrite(source: Source, tools: Named | Index) -> Rewritten | None:
     best: Rewritten | None = None
     least = source.size
     for program, strict in ((source.whole, True), (source.program, False)):
-        tiling = Tiling(index.sites(program, strict), None)
+        tiling = Tiling(index.sites(source, strict), None)
         if tiling.program() >= least + 6:  # parentheses are not counted there
             continue
         found = _written(program, strict, tiling)
@@ -192,5 +223,5 @@ class _Writer:
 
 def sites_of(source: Source, index: Index) -> Iterable[Sites]:
     """The places in both forms of a program."""
-    yield index.sites(source.whole, True)
-    yield index.sites(source.program, False)
+    yield index.sites(source, True)
+    yield index.sites(source, False)

@@ -15,7 +15,7 @@ from itertools import islice
 from sea.generate import draft_code
 from sea.inline import is_empty
 from sea.patterns import Occurrence, Pattern, Source, definition_cost
-from sea.rewrite import Index, sites_of
+from sea.rewrite import Index, is_skeleton, names_one_operation, sites_of
 from sea.specify import draft
 from sea.tile import Sites, Tiling, Use
 
@@ -63,7 +63,7 @@ def choose(
     the reasons of those, with how many there were.
     """
     promising = sorted(patterns, key=lambda pattern: (-_promise(pattern), pattern.id))
-    best = list(islice(_working(promising, turned_away), MAX_CANDIDATES))
+    best = list(islice(_working(promising, least_tasks, turned_away), MAX_CANDIDATES))
     by_key = {pattern.id: pattern for pattern in best}
     index = Index({pattern.id: (pattern.id, pattern) for pattern in best})
     scale = max(1.0, len(sources) / MAX_PROGRAMS)
@@ -79,21 +79,27 @@ def choose(
     return _explained(taken, by_key, scored, prices)
 
 
-def _working(patterns: list[Pattern], turned_away: Counter[str] | None) -> Iterator[Pattern]:
+def _working(
+    patterns: list[Pattern], least_tasks: int, turned_away: Counter[str] | None
+) -> Iterator[Pattern]:
     """Patterns whose tools would do something of their own."""
     for pattern in patterns:
-        why = _idle(pattern)
+        why = _idle(pattern, least_tasks)
         if not why:
             yield pattern
         elif turned_away is not None:
             turned_away[why] += 1
 
 
-def _idle(pattern: Pattern) -> str:
+def _idle(pattern: Pattern, least_tasks: int) -> str:
     """Why a pattern's tool would do nothing of its own; empty when it would."""
     if isinstance(pattern.example.nodes[0], ast.FormattedValue):
         return "it is a part of a text, not a value"
-    return is_empty(draft_code(draft(replace(pattern, occurrences=pattern.occurrences[:1]), set())))
+    why = is_empty(draft_code(draft(replace(pattern, occurrences=pattern.occurrences[:1]), set())))
+    if why or not names_one_operation(pattern):
+        return why
+    tasks = {place.source.task for place in pattern.occurrences if is_skeleton(place.source, place.region)}
+    return "" if len(tasks) >= least_tasks else "it only names one operation"
 
 
 def _hash(task: str) -> bytes:

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from sea.inline import GivenBack, Tool, given_back, is_empty
+from sea.inline import GivenBack, Tool, given_back, is_empty, is_one_operation
 from sea.score import changed
 
 ADD = "def add(p: float, q: float = 2) -> float:\n    return p + q\n"
@@ -58,6 +58,19 @@ def test_numbers_change_together_and_those_of_the_tool_stay():
     [
         (TOP, False),
         (SPLIT, False),
+        (ADD, False),
+        ("def f():\n    return 3 + 4\n", True),
+        ("def f(a):\n    return 42 * 2\n", True),
+        ("def f(a, b):\n    c = a\n    d = b\n    return (c, d)\n", True),
+    ],
+)
+def test_tools_that_compute_nothing(code, empty):
+    assert bool(is_empty(code)) is empty
+
+
+@pytest.mark.parametrize(
+    ("code", "single"),
+    [
         (ADD, True),
         ("def f(a):\n    return a * -2\n", True),
         ("def f(*values):\n    return max(values)\n", True),
@@ -69,10 +82,8 @@ def test_numbers_change_together_and_those_of_the_tool_stay():
         ("def f(a, b, c):\n    return a < b < c\n", False),
         ("def f(a, b):\n    return f'{a} of {b}'\n", False),
         ("def f(a):\n    return [x for x in a]\n", False),
-        ("def f():\n    return 3 + 4\n", True),
-        ("def f(a):\n    return 42 * 2\n", True),
-        ("def f(a, b):\n    c = a\n    d = b\n    return (c, d)\n", True),
+        ("def f(table):\n    return max(table, key=table.get)\n", False),
     ],
 )
-def test_tools_that_compute_nothing(code, empty):
-    assert bool(is_empty(code)) is empty
+def test_tools_that_are_one_operation(code, single):
+    assert is_one_operation(code) is single

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 
 import pytest
 
@@ -74,3 +75,37 @@ def test_a_changed_text_is_no_pattern(chosen):
     data = stored(chosen[0])
     with pytest.raises(ValueError, match="make the library anew"):
         restored(data | {"text": "ans = 1 + n"})
+
+
+def _programs(shape: str) -> list[patterns.Source]:
+    return patterns.load(
+        Trace(f"id-{n}", f"task-{n}", f"t:{n}", (Step(shape.format(n=n), answer="0", result_name="ans"),))
+        for n in range(12)
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "counts"),
+    [
+        ("first_of_all = {n}\nsecond_of_all = {n}2\nans = first_of_all * second_of_all", True),
+        ("def solver():\n    a = {n}\n    b = {n}7\n    return a * b\nans = solver()", True),
+        ("ans = max({n}, {n}2)", False),
+        ("a = {n}\nb = {n}2\nc = a * b\nans = [c, c, 'name{n}', a]", False),
+    ],
+)
+def test_one_operation_counts_as_a_whole_program_of_statements_only(shape, counts):
+    sources = _programs(shape)
+    turned_away: Counter[str] = Counter()
+    chosen = select.choose(patterns.mine(sources), sources, turned_away=turned_away)
+    assert bool(chosen) is counts
+    assert counts or turned_away["it only names one operation"]
+
+
+def test_a_skeleton_stands_nowhere_else():
+    sources = _programs("first_of_all = {n}\nsecond_of_all = {n}2\nans = first_of_all * second_of_all")
+    (pattern,) = select.choose(patterns.mine(sources), sources)
+    drafted = draft(pattern, set())
+    index = Index({pattern.id: (drafted.name, drafted.pattern)})
+    assert all(rewrite(source, index) for source in sources)
+    longer = "first_of_all = {n}\nsecond_of_all = {n}2\nans = first_of_all * second_of_all - {n}"
+    assert not any(rewrite(source, index) for source in _programs(longer))
