@@ -14,7 +14,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tidepool.server.answers import refusal
 
@@ -92,8 +92,8 @@ class UnderWay:
             self._leave()
 
 
-class Protocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]  # chosen at run time by uvicorn
-    """uvicorn's protocol with a `Connection` in the state of each of its requests."""
+class Protocol(H11Protocol):
+    """uvicorn's stricter protocol, whatever else is installed, with a `Connection` in the state of each request."""
 
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
@@ -105,7 +105,7 @@ class Protocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]  # chosen at 
         self._connection = Connection(peer_uid(sock) if is_local else None)
         self._out = _OneWrite(transport)
         self.app_state: dict[str, Any] = {**self.app_state, _KEY: self._connection}
-        super().connection_made(self._out)
+        super().connection_made(self._out)  # type: ignore[arg-type]  # it hands on what it does not change
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
