@@ -64,7 +64,7 @@ class Soak:
     async def init_dies(self, box: Sandbox) -> None:
         """Its init is killed from outside."""
         run = asyncio.ensure_future(box.exec(Command(shell="sleep 20")))
-        while not (found := inits(box)) and not run.done():
+        while not (found := inits(box)) and not run.done():  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(0.01)
         for pid in found:
             with contextlib.suppress(ProcessLookupError):

@@ -86,16 +86,10 @@ async def _run(config: ServerConfig, listener: socket.socket, ssh: socket.socket
         return _cannot_start(error)
     try:
         server = HttpServer(engine, config, lambda: _announce(listener), ssh)
-        told: list[int] = []
-
-        def end(number: int) -> None:
-            told.append(number)
-            server.handle_exit(number, None)
-
         for number in _SIGNALS:
-            loop.add_signal_handler(number, end, number)
+            loop.add_signal_handler(number, server.end, number)
         await server.serve(sockets=[listener])
-        return 0 if server.started or told else 1
+        return 0 if server.started or server.was_told else 1
     except SystemExit:  # uvicorn's word for an application that did not start; the reason has been said
         return 1
     finally:

@@ -51,6 +51,13 @@ class HttpServer(uvicorn.Server):
         )
         super().__init__(settings)
         self._on_ready = on_ready
+        self.was_told = False
+        """Whether a signal has told it to end."""
+
+    def end(self, number: int) -> None:
+        """Do as a signal says."""
+        self.was_told = True
+        self.handle_exit(number, None)
 
     def stop(self) -> None:
         """End as soon as requests under way are answered, or their time is over."""

@@ -12,12 +12,15 @@ import time
 
 _SETTLE_S = 1.2
 """How long a busy tree may take to stop; the host waits longer than that before it kills the whole sandbox."""
+_DEATH_S = 0.6
+"""How long those that were killed may take to die before it is said that they are."""
 _PAUSE_S = 0.004
 _AT_REST = frozenset("TtZX")
+_DEAD = frozenset("ZX")
 
 
 def kill(leader: int) -> int:
-    """SIGKILL `leader` and all its descendants; returns how many. Everything else goes on afterwards.
+    """SIGKILL `leader` and all its descendants, and see them dead; returns how many. Everything else goes on.
 
     Only from pid 1: kill(2) with -1 reaches every process of the namespace but the caller. A process that had been
     stopped by its user before goes on too.
@@ -28,7 +31,18 @@ def kill(leader: int) -> int:
         _send(pid, signal.SIGKILL)
     _send(leader, signal.SIGKILL)
     _send(-1, signal.SIGCONT)
+    _see_dead({leader, *doomed})
     return len(doomed) + 1
+
+
+def _see_dead(pids: set[int]) -> None:
+    """Wait until none of them runs any more; a zombie does not. The host hears of the leader's end only after this."""
+    until = time.monotonic() + _DEATH_S
+    while time.monotonic() < until:
+        pids = {pid for pid in pids if _state_and_parent(str(pid))[0] not in _DEAD}
+        if not pids:
+            return
+        time.sleep(_PAUSE_S)
 
 
 def _settled(leader: int) -> set[int]:
