@@ -16,7 +16,8 @@ from starlette.applications import Starlette
 from tidepool.engine import Engine, EngineConfig
 from tidepool.server.config import ServerConfig, make_records_dir
 from tidepool.server.events import Events
-from tidepool.server.listening import HttpServer, listen_tcp, url_of
+from tidepool.server.listening import listen_tcp, url_of
+from tidepool.server.serving import HttpServer
 
 T = TypeVar("T")
 KEYS = {"key-of-one": "one", "key-of-two": "two"}

@@ -22,6 +22,8 @@ from tidepool.engine.errors import SandboxLost
 from tidepool.engine.guest.frames import MAX_FDS, MAX_FRAME
 from tidepool.engine.kernel import strays
 
+_POST_AFTER_S = 0.001
+"""How long what nobody waits for may lie."""
 _MAX_UNSENT = 1000
 """Frames a peer may be behind before it counts as gone; each request has its own deadline besides."""
 _TURN = 32
@@ -53,6 +55,8 @@ class Channel:
         self._next = 1
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
         """Frames that found the peer's buffer full, with descriptors of their own."""
+        self._posted: list[dict[str, Any]] = []
+        """What nobody waits for and has not been sent yet."""
         self.lost: str | None = None
         """Why the channel is broken; None while it works."""
         self.on_misconduct: Callable[[str], None] | None = None
@@ -72,11 +76,13 @@ class Channel:
         self._waiting.pop(number, None)
 
     def send(self, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
-        """Send one frame.
+        """Send one frame, after what was posted before it.
 
         Raises:
             SandboxLost: The peer is gone, or does not read what it is sent.
         """
+        if self._posted:
+            self._send_posted()
         if self.lost is not None:
             raise SandboxLost(self.lost)
         data = msgspec.json.encode(message)
@@ -150,11 +156,15 @@ class Channel:
             self._waiting[number](dict(answer), [])
 
     def post(self, message: dict[str, Any]) -> None:
-        """Send a request without waiting: what is sent after it is done after it. A refusal breaks the channel.
+        """Send a request soon, without waiting: what is sent after it is done after it. A refusal breaks the channel.
+
+        Not at once: the peer would wake and take the processor from whoever has something to answer now.
 
         Raises:
-            SandboxLost: As `send`.
+            SandboxLost: The peer is gone.
         """
+        if self.lost is not None:
+            raise SandboxLost(self.lost)
 
         def on_answer(answer: dict[str, Any], fds: list[int]) -> None:
             close_all(fds)
@@ -163,7 +173,15 @@ class Channel:
                 self._break(f"the sandbox refused {message['op']}: {answer.get('why')}")
 
         number = self.open(on_answer)
-        self.send({**message, "id": number})
+        if not self._posted:
+            self._loop.call_later(_POST_AFTER_S, self._send_posted)
+        self._posted.append({**message, "id": number})
+
+    def _send_posted(self) -> None:
+        posted, self._posted = self._posted, []
+        for message in posted:
+            with contextlib.suppress(SandboxLost):  # whoever waits for something has been told
+                self.send(message)
 
     def close(self) -> None:
         """Close our end; waiting requests are answered with a loss."""

@@ -64,8 +64,8 @@ class Engine:
         self._housekeeping: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, config: EngineConfig) -> "Engine":
-        """Start spawner, egress proxy and pool; gives up root on the way.
+    async def start(cls, config: EngineConfig, meanwhile: Callable[[], None] = lambda: None) -> "Engine":
+        """Start spawner, egress proxy and pool; gives up root on the way, after `meanwhile` has been called.
 
         Raises:
             HostUnsupported: This host cannot isolate; the sentence says what to enable, and nothing was run.
@@ -73,6 +73,7 @@ class Engine:
         host.make_directories(config.state_dir, config.drop_root)
         launched = namespaces.launch(config.state_dir, config.storage, f"tidepool-{os.getpid()}")
         egress = Egress.launch(config.state_dir, protocol.EGRESS_UID, config.egress_options)
+        meanwhile()
         if config.drop_root:
             host.drop_privileges(protocol.SERVER_UID)
         engine_ref: list[Engine] = []

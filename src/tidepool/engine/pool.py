@@ -23,7 +23,7 @@ log = logging.getLogger("tidepool.engine")
 DEFAULT_LIMITS = Limits()
 PROXY_PORT = 3128
 """Where a sandbox with a network finds the proxy on its loopback."""
-_PAUSE_S = 0.002
+_PAUSE_S = 0.012
 """Before a line is filled again: whoever took a box is answered before the processor is wanted for the next."""
 _READY_TIMEOUT_S = 20.0
 _MAX_BOXES_PER_ZYGOTE = 1000

@@ -6,6 +6,7 @@ still write where the socket stands; a failure to start is one sentence on stder
 
 import argparse
 import asyncio
+import importlib
 import logging
 import signal
 import socket
@@ -17,7 +18,7 @@ from tidepool.engine.errors import TidepoolError
 from tidepool.engine.spawner.protocol import SERVER_UID
 from tidepool.server import early
 from tidepool.server.config import DEFAULT_NETWORK, ServerConfig, from_environment, make_records_dir
-from tidepool.server.listening import HttpServer, listen_fd, listen_tcp, listen_unix, url_of
+from tidepool.server.listening import listen_fd, listen_tcp, listen_unix, url_of
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SAID_ELSEWHERE = (
@@ -68,8 +69,6 @@ async def _run(config: ServerConfig, listener: socket.socket, ssh: socket.socket
         loop.add_signal_handler(number, this.cancel)
     try:
         make_records_dir(config.records_dir, SERVER_UID)
-        if listener.family != socket.AF_UNIX:  # who comes that way speaks no socket.io
-            early.load(config.database_url)
         engine = await Engine.start(
             EngineConfig(
                 config.state_dir,
@@ -78,12 +77,15 @@ async def _run(config: ServerConfig, listener: socket.socket, ssh: socket.socket
                 config.max_sandboxes,
                 storage=config.storage,
                 egress_options=config.egress_options,
-            )
+            ),
+            meanwhile=lambda: _load(config, listener),
         )
     except asyncio.CancelledError:
         return 0
     except (OSError, TidepoolError) as error:
         return _cannot_start(error)
+    from tidepool.server.serving import HttpServer  # loaded by now
+
     try:
         server = HttpServer(engine, config, lambda: _announce(listener), ssh)
         for number in _SIGNALS:
@@ -94,6 +96,13 @@ async def _run(config: ServerConfig, listener: socket.socket, ssh: socket.socket
         return 1
     finally:
         await engine.close()
+
+
+def _load(config: ServerConfig, listener: socket.socket) -> None:
+    """What takes long to load, while the spawner starts; with root still, which may be needed to read it."""
+    importlib.import_module("tidepool.server.serving")
+    if listener.family != socket.AF_UNIX:  # who comes that way speaks no socket.io
+        early.load(config.database_url)
 
 
 def _announce(listener: socket.socket) -> None:

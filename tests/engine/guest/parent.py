@@ -39,8 +39,22 @@ def _answer(message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     return {"status": os.waitstatus_to_exitcode(status)}
 
 
+def _rehearse() -> None:
+    """As a child that was forked ahead does: nothing of it may show in the run."""
+    kept = [os.dup(number) for number in range(3)]
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    run.rehearse()
+    for number, fd in enumerate(kept):
+        os.dup2(fd, number)
+        os.close(fd)
+    os.close(null)
+
+
 def _child(message: dict[str, Any], fds: list[int]) -> None:
     os.setsid()
+    _rehearse()
     for number, fd in enumerate([os.dup(fd) for fd in fds]):
         os.dup2(fd, number)
     os.closerange(len(fds), 100)

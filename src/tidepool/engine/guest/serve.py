@@ -111,7 +111,7 @@ class Server:
             for name in message["unset"]:
                 self._env.pop(name, None)
             self._env.update(message["set"])
-            self._ahead = True
+            self._ahead = self._spare is None
             self._reply(message["id"], {})
         else:
             answer, opened = filesystem.perform(message)

@@ -1,0 +1,73 @@
+"""uvicorn set up for this application.
+
+What is answered is in `app`, where it listens in `listening`. Importing this takes as long as a sandbox takes to be
+ready for the first time: a server does it while its spawner starts.
+"""
+
+import contextlib
+import encodings.idna  # noqa: F401 - used by wsproto, once root is gone and files may be out of reach
+import socket
+from collections.abc import Callable, Generator
+
+import uvicorn
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+
+from tidepool.engine import Engine
+from tidepool.server.app import build_app
+from tidepool.server.config import ServerConfig
+from tidepool.server.connection import Protocol
+from tidepool.server.listening import BACKLOG
+
+_KEEP_ALIVE_S = 75
+_GRACE_S = 3
+"""How long requests under way may take when the server is told to end."""
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn with this application; signals are its caller's business."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: ServerConfig,
+        on_ready: Callable[[], None],
+        ssh: socket.socket | None = None,
+    ) -> None:
+        settings = uvicorn.Config(
+            build_app(engine, config, self.stop, ssh),
+            http=Protocol,
+            ws=WSProtocol,
+            ws_per_message_deflate=False,
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+        super().__init__(settings)
+        self._on_ready = on_ready
+        self.was_told = False
+        """Whether a signal has told it to end."""
+
+    def end(self, number: int) -> None:
+        """Do as a signal says."""
+        self.was_told = True
+        self.handle_exit(number, None)
+
+    def stop(self) -> None:
+        """End as soon as requests under way are answered, or their time is over."""
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Not here: uvicorn would raise them again at its end, before the engine is closed."""
+        yield
