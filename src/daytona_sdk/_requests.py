@@ -158,6 +158,7 @@ def _create_body(params: CreateSandboxFromSnapshotParams, target: str | None) ->
         "diskBytes": params.disk_bytes,
         "pids": params.pids,
         "cpu": params.cpu,
+        "isolation": params.isolation,
     }
     return _given(
         env=dict(params.env_vars or {}),

@@ -1,6 +1,7 @@
 """`tidepool run` and `exec` as a user meets them: real server, real sandboxes, real signals."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daytona_sdk import CreateSandboxFromSnapshotParams, Daytona, DaytonaConfig, Sandbox
+from daytona_sdk import CreateSandboxFromSnapshotParams, Daytona, DaytonaConfig, DaytonaError, Sandbox
 from tests.conftest import Server, StateDirs
 from tests.sdk.conftest import LocalPlace
 
@@ -250,3 +251,23 @@ def test_an_unknown_sandbox_is_one_sentence(server: Server) -> None:
     result = tidepool(server, "exec", "no-such-sandbox", "--", "true")
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.needs("gvisor")
+def test_a_program_can_be_run_in_gvisor(server: Server, program: Path) -> None:
+    program.write_text("import os; print(os.uname().release)")
+    done = tidepool(server, "run", "--isolation", "gvisor", program)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode().strip() != os.uname().release
+
+
+@pytest.mark.needs("gvisor")
+def test_a_sandbox_says_which_isolation_it_has(daytona: Daytona) -> None:
+    with daytona.create(CreateSandboxFromSnapshotParams(isolation="gvisor", network="none")) as box:
+        assert box.isolation is not None
+        assert box.isolation.kind == "gvisor"
+        assert "seccomp" not in box.isolation.enforced
+        assert any("gVisor" in wall for wall in box.isolation.enforced)
+        assert any("landlock" in what for what in box.isolation.not_enforced)
+    with pytest.raises(DaytonaError, match="isolation is 'kata'"):
+        daytona.create(CreateSandboxFromSnapshotParams(isolation="kata"))  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Network = Literal["none", "packages"]
+IsolationKind = Literal["namespaces", "gvisor", "crun"]
 Language = Literal["python", "javascript", "typescript"]
 
 
@@ -71,6 +72,9 @@ class CreateSandboxFromSnapshotParams:
     """Processes and threads at most."""
     cpu: float | None = None
     """Processors, fractions allowed."""
+    isolation: IsolationKind | None = None
+    """`namespaces`, what every sandbox has; `gvisor` or `crun`: besides, a kernel or a container of its own. Refused
+    where the server's host does not have it."""
 
 
 CreateSandboxParams = CreateSandboxFromSnapshotParams

@@ -47,7 +47,7 @@ class Isolation:
     """What keeps this sandbox apart from the host, as the server really applies it."""
 
     kind: str
-    """`namespaces`: kernel namespaces of its own."""
+    """`namespaces`: kernel namespaces of its own; `gvisor`, `crun`: that runtime inside them."""
     enforced: tuple[str, ...]
     not_enforced: tuple[str, ...]
     """What this host could not give; `tidepool doctor` says how to enable it."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from tidepool.cli import output
+from tidepool.engine.backends import oci
 from tidepool.engine.kernel import probe
 from tidepool.engine.spawner import rootless
 
@@ -22,6 +23,7 @@ def doctor() -> int:
     """Try every kernel feature that sandboxes stand on; exit with 1 when they cannot run on this host."""
     found = probe.features() if os.geteuid() == 0 else rootless.features()
     click.echo(report(found))
+    click.echo(inner_walls(oci.features()))
     return exit_status(found)
 
 
@@ -38,6 +40,14 @@ def report(features: Sequence[probe.Feature]) -> str:
         if not feature.works:
             parts.append(f"{feature.name}: {feature.enable}.")
     return "\n".join([parts[0], "", *parts[1:], _verdict(features)])
+
+
+def inner_walls(features: Sequence[probe.Feature]) -> str:
+    """A line for each isolation that a sandbox can ask for on top; it is tried when one does."""
+    return "\n".join(
+        f"isolation {feature.name}: {feature.detail}" + ("" if feature.works else f"; {feature.enable}")
+        for feature in features
+    )
 
 
 def _state(feature: probe.Feature) -> str:

@@ -41,6 +41,11 @@ _ENDINGS = {
     "out_of_memory": "the program reached the sandbox's memory limit and was killed",
     "lost": "the sandbox died under the program",
 }
+_ISOLATION = f"{__name__}.isolation"
+
+
+def _remember(ctx: click.Context, _: click.Parameter, value: str) -> None:
+    ctx.meta[_ISOLATION] = value
 
 
 @click.command()
@@ -73,6 +78,15 @@ _ENDINGS = {
     help="What it can reach: nothing, or the package indexes of this host.",
 )
 @click.option(
+    "--isolation",
+    type=click.Choice(["namespaces", "gvisor", "crun"]),
+    default="namespaces",
+    show_default=True,
+    expose_value=False,
+    callback=_remember,
+    help="What stands between it and the host: namespaces, or inside these gVisor or crun besides.",
+)
+@click.option(
     "--file",
     "files",
     multiple=True,
@@ -102,6 +116,7 @@ def run(
         dependencies=dependencies,
         network="packages" if net == "packages" else "none",
         memory_bytes=memory and memory << 20,
+        isolation=click.get_current_context().meta[_ISOLATION],
     )
     with connect() as daytona, _throwaway(daytona, params) as box:
         for source, name in uploads:

@@ -15,7 +15,7 @@ from functools import partial
 
 from tidepool.engine.backends.namespaces import Backend, Box, Restore
 from tidepool.engine.channel import Channel
-from tidepool.engine.errors import Fault, NoCapacity, SetupFailed, TidepoolError
+from tidepool.engine.errors import Fault, InvalidSpec, NoCapacity, SetupFailed, TidepoolError
 from tidepool.engine.spec import Limits, SandboxSpec
 
 log = logging.getLogger("tidepool.engine")
@@ -110,7 +110,7 @@ class Pool:
         """
         line = self._line(spec, layer)
         line.used_at = time.monotonic()
-        is_plain = not restore and not spec.volumes
+        is_plain = not restore and not spec.volumes and spec.isolation == "namespaces"
         is_default = is_plain and spec.limits == DEFAULT_LIMITS
         # Without root the limits of what is parked are fixed.
         warm = self._pop(line) if is_default or (is_plain and not self._backend.weaker) else None
@@ -297,6 +297,8 @@ class Pool:
         if why:
             channel.close()
             await self._backend.kill(box.slot)
+            if spec.isolation != "namespaces":
+                raise InvalidSpec(f"isolation {spec.isolation} cannot be had on this host: {why}")
             raise SetupFailed(f"a sandbox could not be closed off: {why}")
         return Warm(box, channel, zygote)
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from tidepool.engine.errors import InvalidSpec
+from tidepool.engine.isolation import ISOLATIONS, Isolation
 
 Network = Literal["none", "packages", "allow", "all"]
 Language = Literal["python", "javascript", "typescript"]
@@ -172,6 +173,9 @@ class SandboxSpec:
     """At most 16."""
     ephemeral: bool = False
     """Whether its files end with it however it ends; otherwise only deleting it ends them."""
+    isolation: Isolation = "namespaces"
+    """What stands between its programs and the host: the namespaces of every sandbox, or behind these gVisor's kernel
+    or crun's container besides."""
 
     def __post_init__(self) -> None:
         if self.name is not None and not _NAME.match(self.name):
@@ -181,6 +185,7 @@ class SandboxSpec:
         if self.network_allow and self.network != "allow":
             raise InvalidSpec(f"a list of what is allowed goes with network allow, not with {self.network}")
         check_env({name: secret.placeholder for name, secret in self.secrets.items()})
+        _check_isolation(self.isolation, self.image)
         if self.user not in ("daytona", "root"):
             raise InvalidSpec(f"user is {self.user!r}; allowed are daytona, root")
         if self.image and not _STORED.match(self.image):
@@ -196,6 +201,15 @@ class SandboxSpec:
         for key, value in self.labels.items():
             _check_text("a label's key", key, 256)
             _check_text(f"label {key[:40]!r}", value, 4096)
+
+
+def _check_isolation(isolation: str, image: str) -> None:
+    if isolation not in ISOLATIONS:
+        raise InvalidSpec(f"isolation is {isolation!r}; allowed are {', '.join(ISOLATIONS)}")
+    if isolation != "namespaces" and image:
+        raise InvalidSpec(
+            f"isolation {isolation} needs the host's own image; leave out the snapshot or image"
+        )
 
 
 def _check_requirement(requirement: str) -> None:

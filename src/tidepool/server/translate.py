@@ -26,6 +26,7 @@ from tidepool.engine import (
     Volume,
 )
 from tidepool.engine.errors import InvalidSpec
+from tidepool.engine.isolation import INNER_WALLS
 from tidepool.engine.spec import HOME, Secrets
 from tidepool.server import networks
 from tidepool.server.answers import timestamp
@@ -98,6 +99,7 @@ def sandbox_spec(
         image=base.image,
         work_dir=base.work_dir or HOME,
         volumes=volumes,
+        isolation=request.tidepool.isolation or "namespaces",  # type: ignore[arg-type]  # checked by SandboxSpec
     )
 
 
@@ -204,6 +206,7 @@ def sandbox_body(
 ) -> wire_sandbox.Sandbox:
     """A sandbox as clients see it; whole GiB where the protocol wants integers, the truth under `tidepool`."""
     spec, limits, listed = sandbox.spec, sandbox.spec.limits, networks.lists(sandbox.spec)
+    walls = INNER_WALLS[spec.isolation]
     return wire_sandbox.Sandbox(
         id=sandbox.id,
         organization_id=ORGANIZATION,
@@ -238,9 +241,9 @@ def sandbox_body(
             for volume in spec.volumes
         ],
         tidepool=wire_sandbox.TidepoolFacts(
-            isolation="namespaces",
-            enforced=enforced,
-            not_enforced=not_enforced,
+            isolation=spec.isolation,
+            enforced=tuple(wall for wall in enforced if wall not in walls.without) + walls.more,
+            not_enforced=not_enforced + walls.not_enforced,
             network=spec.network,
             memory_bytes=limits.memory_bytes,
             disk_bytes=limits.disk_bytes,

@@ -22,6 +22,8 @@ class TidepoolOptions(msgspec.Struct, rename="camel", frozen=True):
     disk_bytes: int | None = None
     pids: int | None = None
     cpu: float | None = None
+    isolation: str | None = None
+    """`namespaces`, or besides them `gvisor` or `crun`."""
 
 
 class MountedVolume(msgspec.Struct, rename="camel", omit_defaults=True):

@@ -222,6 +222,8 @@ class Backend:
                 {"name": volume.name, "subpath": volume.subpath, "path": volume.mount_path}
                 for volume in spec.volumes
             ],
+            "isolation": spec.isolation,
+            "network": spec.network != "none",
         }
         answer, fds = await self._call(message, timeout_s=_COPY_TIMEOUT_S if restore else 30.0)
         if len(fds) != 1:

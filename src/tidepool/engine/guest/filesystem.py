@@ -34,7 +34,7 @@ def perform(message: dict[str, Any]) -> Answer:
     Raises:
         OSError: As the system call gave it.
     """
-    operation = _OPERATIONS.get(message["op"])
+    operation = OPERATIONS.get(message["op"])
     if operation is None:
         raise OSError(38, f"unknown operation {message['op']!r}")
     with acting_as(int(message["uid"]), int(message["gid"])):
@@ -260,7 +260,7 @@ def _absolute(path: str, base: str) -> str:
     return os.path.join(base, path)
 
 
-_OPERATIONS: dict[str, Callable[[dict[str, Any]], Answer]] = {
+OPERATIONS: dict[str, Callable[[dict[str, Any]], Answer]] = {
     "open_read": _open_read,
     "open_write": _open_write,
     "info": _info,

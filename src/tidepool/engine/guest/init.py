@@ -13,31 +13,10 @@ import struct
 import traceback
 from typing import Any, NoReturn
 
-from tidepool.engine.guest import confine, faults, frames, serve, syscalls
+from tidepool.engine.guest import confine, faults, frames, masks, oci, serve, syscalls
 
 MOUNT_POINT = "/mnt"
 """Where the new root is put together; a directory of the zygote's own root."""
-
-MASKED_FILES = (
-    "kcore", "kallsyms", "keys", "key-users", "kmsg", "timer_list", "sched_debug", "slabinfo", "pagetypeinfo",
-    "interrupts", "softirqs", "diskstats", "vmallocinfo", "kpagecount", "kpageflags", "kpagecgroup", "sysrq-trigger",
-    "config.gz", "latency_stats", "timer_stats", "cmdline", "iomem", "ioports", "modules", "partitions", "swaps",
-    "zoneinfo", "buddyinfo", "locks", "bootconfig", "mdstat", "mtrr", "allocinfo", "dma", "sys/kernel/random/boot_id",
-)  # fmt: skip
-MASKED_DIRECTORIES = (
-    "acpi",
-    "asound",
-    "bus",
-    "driver",
-    "fs",
-    "irq",
-    "scsi",
-    "sysvipc",
-    "tty",
-    "pressure",
-    "dynamic_debug",
-)
-# sysvipc only lists the sandbox's own ipc namespace, but nothing needs it; the rest describes the host.
 
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
@@ -62,11 +41,16 @@ def become(config: dict[str, Any], order: dict[str, Any], fds: list[int], asking
             | syscalls.CLONE_NEWNET
             | syscalls.CLONE_NEWCGROUP
         )
+        runtime = oci.find(go["isolation"]) if go["isolation"] in oci.RUNTIMES else None
         _build_root(mounts[:4], int(go["shm_bytes"]))
         first_id = int(order["slice"]) * int(order["ids"])
         _mount_volumes(mounts[4:], list(order["volumes"]), first_id)
         faults.step("init.create.mounted")
         _loopback_up()
+        inner = None
+        if runtime is not None:
+            inner = oci.start(runtime, _inner_order(config, order, go))
+        _mask_proc("/proc")
         syscalls.sethostname(str(go["hostname"]))
         _limit(dict(go["rlimits"]), first_id)
         _take_identity(3 + len(fds))
@@ -74,10 +58,26 @@ def become(config: dict[str, Any], order: dict[str, Any], fds: list[int], asking
         faults.step("init.create.confined")
         frames.send(control, {"ev": "ready", "enforced": enforced})
         faults.step("init.create.told")
+    except oci.CannotStart as error:
+        frames.send(control, {"ev": "failed", "why": str(error)})
+        os._exit(70)
     except BaseException:
         # Whatever went wrong before the sandbox was closed off: say it once to the host, run nothing.
         _give_up()
-    serve.Server(control, go).serve()
+    serve.Server(control, go, inner).serve()
+
+
+def _inner_order(config: dict[str, Any], order: dict[str, Any], go: dict[str, Any]) -> oci.Order:
+    ids = int(order["ids"])
+    return oci.Order(
+        isolation=str(go["isolation"]),
+        network=bool(go["network"]),
+        env=dict(go["env"]),
+        first_id=int(order["slice"]) * ids,
+        ids=ids,
+        open_root=bool(go["open_root"]),
+        seccomp=config["seccomp"],
+    )
 
 
 def _joined(control: socket.socket) -> dict[str, Any]:
@@ -123,7 +123,6 @@ def _build_root(mounts: list[int], shm_bytes: int) -> None:
     pts = "newinstance,ptmxmode=0666,mode=0620"
     syscalls.mount("devpts", f"{MOUNT_POINT}/dev/pts", "devpts", syscalls.MS_NOSUID | syscalls.MS_NOEXEC, pts)
     syscalls.mount("proc", f"{MOUNT_POINT}/proc", "proc", quiet)
-    _mask_proc(f"{MOUNT_POINT}/proc", quiet)
     os.chdir(MOUNT_POINT)
     syscalls.pivot_root(".", ".")
     syscalls.umount2(".")
@@ -146,12 +145,13 @@ def _mount_volumes(mounts: list[int], paths: list[str], root_id: int) -> None:
         os.close(mount_fd)
 
 
-def _mask_proc(proc: str, quiet: int) -> None:
-    for name in MASKED_FILES:
+def _mask_proc(proc: str) -> None:
+    quiet = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    for name in masks.FILES:
         if os.path.exists(f"{proc}/{name}"):
-            syscalls.mount(f"{MOUNT_POINT}/dev/null", f"{proc}/{name}", "", syscalls.MS_BIND)
+            syscalls.mount("/dev/null", f"{proc}/{name}", "", syscalls.MS_BIND)
     empty = "size=0,nr_inodes=2,mode=0555"
-    for name in MASKED_DIRECTORIES:
+    for name in masks.DIRECTORIES:
         if os.path.isdir(f"{proc}/{name}"):
             syscalls.mount("masked", f"{proc}/{name}", "tmpfs", quiet | syscalls.MS_RDONLY, empty)
     # /proc/sys stays readable (programs ask it for limits) but is read-only for every uid.

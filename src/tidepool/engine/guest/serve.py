@@ -21,14 +21,19 @@ _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 class Server:
     """Pid 1 of a sandbox, after it has been closed off."""
 
-    def __init__(self, control: socket.socket, go: dict[str, Any]) -> None:
+    def __init__(
+        self, control: socket.socket, go: dict[str, Any], inner: socket.socket | None = None
+    ) -> None:
         self._control = control
+        self._inner = inner
+        """Another of these, behind a further wall: everything but files is its business."""
         self._env: dict[str, str] = dict(go["env"])
         self._runs: dict[int, int] = {}
         """Leader's pid to request id."""
         self._kinds: dict[int, str] = {}
         """Request id to how it was started: exec or fork."""
         self._spare: spare.Spare | None = None
+        self._adopts = True if inner is not None else launch.adopts()
         self._ahead = False
         """Whether to get ready for the next run: not while parked, where it would only cost memory."""
 
@@ -42,6 +47,8 @@ class Server:
         poller = select.poll()
         poller.register(self._control, select.POLLIN)
         poller.register(wake_read, select.POLLIN)
+        if self._inner is not None:
+            poller.register(self._inner, select.POLLIN)
         while True:
             if self._ahead:
                 self._ahead = False
@@ -53,6 +60,8 @@ class Server:
                 if fd == wake_read:
                     os.read(wake_read, 512)
                     self._reap()
+                elif fd != self._control.fileno():
+                    self._pass_on()
                 else:
                     self._on_request()
 
@@ -91,7 +100,9 @@ class Server:
 
     def _dispatch(self, message: dict[str, Any], fds: list[int]) -> None:
         operation = message["op"]
-        if operation == "run":
+        if self._inner is not None and operation not in filesystem.OPERATIONS:
+            frames.send(self._inner, message, tuple(fds))
+        elif operation == "run":
             self._run(message, fds)
         elif operation == "kill":
             self._reply(message["id"], {"killed": self._kill(int(message["run"]))})
@@ -117,6 +128,15 @@ class Server:
             answer, opened = filesystem.perform(message)
             faults.step("init.file.done")
             self._reply(message["id"], answer, opened)
+
+    def _pass_on(self) -> None:
+        assert self._inner is not None
+        received = frames.receive(self._inner)
+        if received is None:
+            os._exit(0)  # with the inner wall everything has ended
+        answer, fds = received
+        frames.close_all(fds)
+        frames.send(self._control, answer)
 
     def _reply(self, number: int, answer: dict[str, Any], opened: int = -1) -> None:
         try:
@@ -152,7 +172,13 @@ class Server:
 
     def _kill(self, run: int) -> int:
         leaders = self._leaders(run)
-        return tree.kill(leaders[0]) if leaders else 0
+        if not leaders:
+            return 0
+        if self._adopts:
+            return tree.kill(leaders[0])
+        # Whose orphans they are cannot be told: what earlier runs have left behind ends too.
+        others = {*self._runs, *([self._spare.pid] if self._spare is not None else [])} - set(leaders)
+        return tree.kill(leaders[0], also=lambda: tree.children(1) - others)
 
     def _leaders(self, run: int) -> list[int]:
         return [pid for pid, number in self._runs.items() if number == run]

@@ -10,7 +10,7 @@ import signal
 import socket
 from typing import Any
 
-from tidepool.engine.guest import frames, launch, run
+from tidepool.engine.guest import frames, launch, run, warm
 
 
 class Spare:
@@ -55,7 +55,8 @@ def ahead(restored: tuple[int, ...], control: socket.socket) -> Spare | None:
 
 def _wait(sock: socket.socket, control: socket.socket) -> None:
     launch.settle()
-    run.rehearse()
+    if warm.is_settled():
+        run.rehearse()
     received = frames.receive(sock)
     if received is None:
         os._exit(0)

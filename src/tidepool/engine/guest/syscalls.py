@@ -220,7 +220,7 @@ def setfsids(uid: int, gid: int) -> None:
         raise OSError(errno.EPERM, f"setfsuid({uid}): not allowed")
 
 
-def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
+def close_range(first: int, last: int = 0x7FFFFFFF) -> None:
     """close_range(2)."""
     syscall("close_range", first, last, 0)
 

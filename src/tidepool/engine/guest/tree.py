@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 
 _SETTLE_S = 1.2
 """How long a busy tree may take to stop; the host waits longer than that before it kills the whole sandbox."""
@@ -19,14 +20,18 @@ _AT_REST = frozenset("TtZX")
 _DEAD = frozenset("ZX")
 
 
-def kill(leader: int) -> int:
+def kill(leader: int, also: Callable[[], set[int]] = set) -> int:
     """SIGKILL `leader` and all its descendants, and see them dead; returns how many. Everything else goes on.
+
+    `also` names more that end with it, with their descendants; asked as soon as everything stands still.
 
     Only from pid 1: kill(2) with -1 reaches every process of the namespace but the caller. A process that had been
     stopped by its user before goes on too.
     """
     _send(-1, signal.SIGSTOP)
     doomed = _settled(leader)
+    for other in also() - {leader}:
+        doomed |= {other, *_settled(other)}
     for pid in doomed:
         _send(pid, signal.SIGKILL)
     _send(leader, signal.SIGKILL)
@@ -78,6 +83,12 @@ def descendants(leader: int) -> dict[int, str]:
                 found[child] = state
                 todo.append(child)
     return found
+
+
+def children(parent: int) -> set[int]:
+    """Pids of its children at this moment."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return {pid for pid in pids if _state_and_parent(str(pid))[1] == parent}
 
 
 def _state_and_parent(pid: str) -> tuple[str, int]:

@@ -51,6 +51,11 @@ def settle() -> None:
     _current = survey()
 
 
+def is_settled() -> bool:
+    """Whether anything is preloaded here that a run could be forked from."""
+    return _current is not None
+
+
 def survey() -> Warm:
     """The present state of this interpreter, whose modules `imports` has hidden."""
     record = imports.RECORD

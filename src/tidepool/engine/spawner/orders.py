@@ -36,4 +36,6 @@ def go(request: protocol.Create, rlimits: dict[str, int]) -> dict[str, Any]:
         "env": birth.ENVIRONMENT | request.env,
         "open_root": request.open_root,
         "rlimits": rlimits,
+        "isolation": request.isolation,
+        "network": request.network,
     }

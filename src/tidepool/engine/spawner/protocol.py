@@ -97,6 +97,10 @@ class Create(msgspec.Struct, forbid_unknown_fields=True, tag="create", tag_field
     restore: Image | int
     """Saved files it starts with, or the slot of a sandbox whose files it starts with; empty: none."""
     volumes: list[Volume]
+    isolation: Literal["namespaces", "gvisor", "crun"] = "namespaces"
+    """What runs inside these namespaces stands behind besides."""
+    network: bool = False
+    """Whether it may reach anything beyond its own loopback: asked by what stands between."""
 
 
 class Limit(msgspec.Struct, forbid_unknown_fields=True, tag="limit", tag_field="op"):
