@@ -149,9 +149,8 @@ def test_outcome(within: Within, isolation: str, name: str, user: str) -> None:
 
 @pytest.mark.needs("gvisor")
 @pytest.mark.parametrize("name", ENDS_ITSELF)
-def test_what_ends_the_attacker_in_gvisor_ends_nobody_else(name: str) -> None:
+def test_what_may_end_the_attacker_in_gvisor_ends_nobody_else(name: str) -> None:
     with own_engine("tidepool-within-", pool_size=0) as host:
         box, sibling = host.sandbox(isolation="gvisor", user="root"), host.sandbox(isolation="gvisor")
-        result = host.run(box.run_code(CodeRun(plain.PROGRAM, argv=(name,), timeout_s=20)))
-        assert result.verdict in ("lost", "signaled")
+        host.run(box.run_code(CodeRun(plain.PROGRAM, argv=(name,), timeout_s=20)))
         assert host.shell(sibling, "echo alive").stdout == b"alive\n"
