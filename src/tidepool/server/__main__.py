@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import importlib
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -47,6 +48,8 @@ def main(argv: list[str] | None = None) -> int:
         return _cannot_start(error)
     if note:
         sys.stderr.write(f"tidepool: {note}\n")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with listener:
         return asyncio.run(_run(config, listener, ssh))
 

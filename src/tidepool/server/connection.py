@@ -6,11 +6,14 @@ connection is lost: nobody would read the answer, and a run that nobody waits fo
 
 import asyncio
 import functools
+import os
+import resource
 import socket
 import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import h11
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +24,11 @@ from tidepool.server.answers import refusal
 Handler = Callable[[Request], Awaitable[Response]]
 _KEY = "connection"
 _WRITE_AT_ONCE = 1 << 16
+_OWN_DESCRIPTORS = 40
+HEAD_S = float(os.environ.get("TIDEPOOL_HEAD_SECONDS", "30"))
+"""How long a request's head may take, from the connection or its first byte on; an answered one may be idle longer."""
+SILENCE_S = 2 * HEAD_S
+"""How long nothing may come of a body that has been announced."""
 
 
 class Connection:
@@ -58,6 +66,12 @@ def ends_with_client(handler: Handler) -> Handler:
         return await handler(request)
 
     return handle
+
+
+def most_connections() -> int:
+    """How many clients may be connected: the rest of the descriptors is for sandboxes and their runs."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, soft * 3 // 4 - _OWN_DESCRIPTORS)
 
 
 class UnderWay:
@@ -106,11 +120,45 @@ class Protocol(H11Protocol):
         self._out = _OneWrite(transport)
         self.app_state: dict[str, Any] = {**self.app_state, _KEY: self._connection}
         super().connection_made(self._out)  # type: ignore[arg-type]  # it hands on what it does not change
+        self._head_since: float | None = self.loop.time()
+        self._heard = self.loop.time()
+        self._look: asyncio.TimerHandle | None = self.loop.call_later(HEAD_S, self._look_at_it)
+        if len(self.connections) > most_connections():
+            self._out.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
         super().connection_lost(exc)
+        self._stop_looking()
         self._connection.end()
+
+    def data_received(self, data: bytes) -> None:
+        """The client has sent something."""
+        self._heard = self.loop.time()
+        super().data_received(data)
+        state = self.conn.their_state
+        if state is not h11.IDLE:
+            self._head_since = None
+        elif self._head_since is None and self.conn.trailing_data[0]:
+            self._head_since = self._heard
+        if state not in (h11.IDLE, h11.SEND_BODY, h11.DONE):
+            self._stop_looking()  # no HTTP any more: a WebSocket, or it is being closed
+
+    def _look_at_it(self) -> None:
+        """End a connection whose request does not come to its end; nobody else would."""
+        now = self.loop.time()
+        waits_for_head = self._head_since is not None and now - self._head_since >= HEAD_S
+        waits_for_body = self.conn.their_state is h11.SEND_BODY and not self.flow.read_paused
+        if waits_for_head or (waits_for_body and now - self._heard >= SILENCE_S):
+            self._look = None
+            self._out.abort()
+            return
+        self._look = self.loop.call_later(HEAD_S / 2, self._look_at_it)
+
+    def _stop_looking(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
 
     def on_response_complete(self) -> None:
         """The last byte of an answer has been handed over."""

@@ -4,10 +4,14 @@ What is answered is in `app`, where it listens in `listening`. Importing this ta
 ready for the first time: a server does it while its spawner starts.
 """
 
+import asyncio
 import contextlib
 import encodings.idna  # noqa: F401 - used by wsproto, once root is gone and files may be out of reach
+import errno
+import logging
 import socket
 from collections.abc import Callable, Generator
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
@@ -18,9 +22,24 @@ from tidepool.server.config import ServerConfig
 from tidepool.server.connection import Protocol
 from tidepool.server.listening import BACKLOG
 
+log = logging.getLogger("tidepool.server")
+_ACCEPTED_AT_ONCE = 16
+"""Connections taken in one turn of the loop. asyncio uses the number for both, and without descriptors to spare fails,
+logs and tries again so many times a second."""
 _KEEP_ALIVE_S = 75
 _GRACE_S = 3
 """How long requests under way may take when the server is told to end."""
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say in a line what asyncio says in tracebacks: no descriptor is left to take a connection with."""
+    error, handle = context.get("exception"), repr(context.get("handle", ""))
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE) and "socket" in context:
+        log.warning("no descriptor is left for a new connection; it is tried again in a second")
+    elif (
+        "_start_serving" not in handle
+    ):  # asyncio tries to accept again on a socket that has been closed meanwhile
+        loop.default_exception_handler(context)
 
 
 class HttpServer(uvicorn.Server):
@@ -43,7 +62,7 @@ class HttpServer(uvicorn.Server):
             access_log=False,
             server_header=False,
             date_header=False,
-            backlog=BACKLOG,
+            backlog=_ACCEPTED_AT_ONCE,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_GRACE_S,
         )
@@ -63,7 +82,10 @@ class HttpServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then say so."""
+        asyncio.get_running_loop().set_exception_handler(_on_loop_error)
         await super().startup(sockets)
+        for sock in sockets or ():
+            sock.listen(BACKLOG)
         if self.started:
             self._on_ready()
 
