@@ -180,6 +180,22 @@ def test_a_sandbox_whose_init_was_killed_starts_again_with_its_network(outside: 
     assert b" 200 " in curl(outside, box, f"http://{BOUND}/")
 
 
+def test_a_proxy_that_was_killed_is_replaced_and_serves_who_was_there(outside: Outside) -> None:
+    box, owner = outside.engine.sandbox(network="allow", network_allow=(BOUND,)), secretive(outside, BOUND)
+    assert b" 200 " in curl(outside, box, f"http://{BOUND}/")
+    egress = outside.engine.engine._egress
+    assert egress._process is not None
+    children = Path(f"/proc/{egress._process.pid}/task/{egress._process.pid}/children")
+    os.kill(int(children.read_text()), signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while b" 200 " not in curl(outside, box, f"http://{BOUND}/"):
+        assert time.monotonic() < deadline
+    assert b"allow-list" in curl(outside, box, f"http://{OTHER}/"), "its rights are what they were"
+    curl(outside, owner, "-H", '"X: $API_KEY"', f"https://{BOUND}/")
+    assert VALUE.encode() in outside.bound.heard[-1]
+    assert b" 200 " in curl(outside, outside.engine.sandbox(network="all"), f"http://{BOUND}/")
+
+
 def parent_of(words: str) -> int:
     """Host pid of the parent of the process with these words in its command line."""
     for place in Path("/proc").glob("[0-9]*"):

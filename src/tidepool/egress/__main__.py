@@ -12,6 +12,9 @@ import resource
 import socket
 import stat
 import sys
+import threading
+import time
+from collections.abc import Callable
 
 import anyio
 
@@ -24,6 +27,9 @@ from tidepool.egress.indexes import HostIndexes
 from tidepool.egress.log import DecisionLog
 from tidepool.egress.packages import Packages
 from tidepool.egress.proxy import Proxy
+
+_MOST_DEATHS = 10
+_DEATHS_WITHIN_S = 60.0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,8 +51,47 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     _raise_file_limit()
     proxy = Proxy(packages, forwarder, DecisionLog(args.log_fd or [2]))
-    asyncio.run(_serve(socket.socket(fileno=args.control_fd), proxy, indexes))
-    return 0
+    control = socket.socket(fileno=args.control_fd)
+    if args.renew_fd is None:
+        asyncio.run(_serve(control, proxy, indexes))
+        return 0
+    renewals = socket.socket(fileno=args.renew_fd)
+    return supervise(control, renewals, lambda sock: asyncio.run(_serve(sock, proxy, indexes)))
+
+
+def supervise(control: socket.socket, renewals: socket.socket, serve: Callable[[socket.socket], None]) -> int:
+    """Have a child serve, and another one when it is killed: the engine is sent the other end of a new socket.
+
+    Returns the status of a child that ended by itself, as when the engine hangs up; 1 when they die too often.
+    """
+    deaths: list[float] = []
+    while True:
+        alive, tie = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(tie)
+            renewals.close()
+            threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
+            serve(control)
+            os._exit(0)
+        os.close(alive)
+        control.close()
+        _, status = os.waitpid(pid, 0)
+        os.close(tie)
+        if os.WIFEXITED(status):
+            return os.WEXITSTATUS(status)
+        deaths = [when for when in deaths if when > time.monotonic() - _DEATHS_WITHIN_S] + [time.monotonic()]
+        sys.stderr.write(f"tidepool.egress: killed by signal {os.WTERMSIG(status)}\n")
+        if len(deaths) > _MOST_DEATHS:
+            return 1
+        ours, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours:
+            socket.send_fds(renewals, [b"again"], [ours.fileno()])
+
+
+def _end_with(alive: int) -> None:
+    os.read(alive, 1)
+    os._exit(1)  # whoever would start another one is gone
 
 
 def drop_to(uid: int, gid: int) -> None:
@@ -71,6 +116,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         prog="python -m tidepool.egress", description="Package mirror and proxy for sandboxes."
     )
     parser.add_argument("--control-fd", type=int, help="connected SOCK_SEQPACKET socket to the engine")
+    parser.add_argument("--renew-fd", type=int, help="where a new control socket is sent after a death")
     parser.add_argument(
         "--config-fd", type=int, help="pipe with the blob of --read-config; read here when absent"
     )

@@ -12,7 +12,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,21 @@ class Egress:
     Args:
         sock: Connected SOCK_SEQPACKET socket to the process; belongs to this object.
         process: Waited for at `close` when given.
+        renewals: Where it sends a new `sock` when what served was killed.
     """
 
-    def __init__(self, sock: socket.socket, process: "subprocess.Popen[bytes] | None" = None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        process: "subprocess.Popen[bytes] | None" = None,
+        renewals: socket.socket | None = None,
+    ) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._process = process
+        self._renewals = renewals
+        self.on_renewal: Callable[[], None] = lambda: None
+        """Called when another process serves in the place of one that was killed: it serves nobody yet."""
         self._one_at_a_time = asyncio.Lock()
         self._served: set[str] = set()
         self._watched = -1
@@ -54,16 +63,18 @@ class Egress:
         JSON line per decision, alternates between `egress.log` and `egress.log.1` in `state_dir`.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        renewals, their_renewals = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         logs = [_open_log(state_dir / name) for name in ("egress.log", "egress.log.1")]
         argv = [sys.executable, "-m", "tidepool.egress", "--control-fd", str(theirs.fileno())]
+        argv += ["--renew-fd", str(their_renewals.fileno())]
         argv += [word for fd in logs for word in ("--log-fd", str(fd))]
         argv += options
         if os.geteuid() == 0:
             argv += ["--drop-to", f"{uid}:{uid}"]
-        with theirs:
+        with theirs, their_renewals:
             process = subprocess.Popen(
                 argv,
-                pass_fds=[theirs.fileno(), *logs],
+                pass_fds=[theirs.fileno(), their_renewals.fileno(), *logs],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 preexec_fn=_no_new_privileges,
@@ -71,16 +82,34 @@ class Egress:
             )
         for fd in logs:
             os.close(fd)
-        return cls(ours, process)
+        return cls(ours, process, renewals)
 
     def watch(self) -> None:
-        """Have it said loudly, in the log, when the process ends unasked; call it inside the event loop.
+        """Notice when what serves is killed and replaced, or ends for good; call it inside the event loop.
 
-        Nothing has to be done then: the listening sockets end with it, so that no sandbox has a network any more.
+        Until it is asked to serve them again no sandbox has a network: the listening sockets have ended with it.
         """
         assert self._process is not None
+        assert self._renewals is not None
+        self._renewals.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._renewals, self._renewed)
         self._watched = os.pidfd_open(self._process.pid)
         asyncio.get_running_loop().add_reader(self._watched, self._ended)
+
+    def _renewed(self) -> None:
+        assert self._renewals is not None
+        data, fds, _, _ = socket.recv_fds(self._renewals, 64, 1)
+        if not data or len(fds) != 1:
+            asyncio.get_running_loop().remove_reader(self._renewals)
+            return
+        log.error(
+            "what served the network of sandboxes was killed; another process does, and is told who they are"
+        )
+        self._sock.close()  # whoever waits for an answer on it has found its end
+        self._sock = socket.socket(fileno=fds[0])
+        self._sock.setblocking(False)
+        self._served.clear()
+        self.on_renewal()
 
     def serves(self, sandbox_id: str) -> bool:
         """Whether a sandbox has a listening socket, whatever its rights."""
@@ -171,6 +200,11 @@ class Egress:
         )
 
     def _unwatch(self) -> None:
+        if self._renewals is not None:
+            with contextlib.suppress(RuntimeError):
+                asyncio.get_running_loop().remove_reader(self._renewals)
+            self._renewals.close()
+            self._renewals = None
         if self._watched >= 0:
             with contextlib.suppress(RuntimeError):  # the loop is closed already
                 asyncio.get_running_loop().remove_reader(self._watched)

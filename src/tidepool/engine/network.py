@@ -69,6 +69,18 @@ class Networks:
             listener.close()
         return await self._apply(number, spec, warm)
 
+    def when_renewed(self, act: Callable[[], None]) -> None:
+        """Have something done when a new egress process has taken the place of a dead one."""
+        self._egress.on_renewal = act
+
+    async def serve_again(self, sandbox: Sandbox, warm: Warm) -> None:
+        """Serve a running sandbox whose listening socket has ended with the egress process; a failure is logged."""
+        try:
+            async with self._changing.setdefault(sandbox.id, asyncio.Lock()):
+                await sandbox.set_env(await self._apply(sandbox.id, sandbox.spec, warm))
+        except TidepoolError as error:
+            log.error("sandbox %s has no network any more: %s", sandbox.id, error)
+
     async def _begin(self, number: str, listener: socket.socket, spec: SandboxSpec) -> None:
         """Serve without anybody waiting: until then connections inside wait, and reach nothing."""
         try:

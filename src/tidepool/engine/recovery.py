@@ -33,6 +33,7 @@ class Recovery:
         self._pool = pool
         self._networks = networks
         self._tasks: set[asyncio.Task[None]] = set()
+        networks.when_renewed(self._serve_again)
 
     def on_death(self, death: Death) -> bool:
         """One box has died; returns whether a sandbox lived in it."""
@@ -61,6 +62,11 @@ class Recovery:
             sandbox.has_saved_files, sandbox.not_kept = True, death.kept.not_kept
             why += "; its files were saved, it can be started again"
         sandbox.lose(why, is_stopped=death.kept is not None and not death.by_itself)
+
+    def _serve_again(self) -> None:
+        for entry in self._entries.values():
+            if entry.warm is not None and entry.sandbox.spec.network != "none":
+                self._go_on(self._networks.serve_again(entry.sandbox, entry.warm))
 
     def _go_on(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
