@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.security import invariants
 from tidepool.engine import CodeRun, Command, Engine, EngineConfig, ExecResult, Limits, Sandbox, SandboxSpec
 
 T = TypeVar("T")
@@ -101,14 +102,21 @@ def make_box(host: EngineThread) -> Iterator[Callable[..., Sandbox]]:
 
 
 @pytest.fixture(autouse=True)
-def host_unchanged(tmp_path: Path) -> Iterator[None]:
-    """After every attack the host's mounts, sysctls and a canary are what they were."""
+def host_unchanged(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[None]:
+    """After every attack the host's mounts, sysctls and a canary are what they were, and nothing has leaked.
+
+    It is set up before the sandboxes of a test, so it looks when they are gone.
+    """
+    engine: EngineThread | None = request.getfixturevalue("host") if "host" in request.fixturenames else None
     canary = tmp_path / "canary"
     canary.write_text("unharmed")
     before = _invariants()
+    held = (invariants.held(engine), invariants.known(engine)) if engine else None
     yield
     assert canary.read_text() == "unharmed"
     assert _invariants() == before
+    if engine and held:
+        assert invariants.leaked(engine, *held) == []
 
 
 def _invariants() -> dict[str, str]:

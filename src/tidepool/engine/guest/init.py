@@ -18,6 +18,8 @@ from tidepool.engine.guest import confine, faults, frames, masks, oci, serve, sy
 MOUNT_POINT = "/mnt"
 """Where the new root is put together; a directory of the zygote's own root."""
 
+_COUNTED = {"SIGPENDING": 4096, "MEMLOCK": 8 << 20, "MSGQUEUE": 819_200}
+"""What the kernel counts by user: queued signals and timers, locked bytes, bytes of message queues."""
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
@@ -168,15 +170,16 @@ def _loopback_up() -> None:
 
 
 def _limit(rlimits: dict[str, int], first_id: int) -> None:
-    """Limits of the kernel's own, where control groups cannot be used; nothing when there are none.
+    """Limits of the kernel's own: on what no control group counts, and others where there are none.
 
-    Processes are counted for whoever makes a user namespace, with all that is in it (setrlimit(2) RLIMIT_NPROC): the
-    first id of our slice does, so that they are counted for this sandbox alone.
+    What is in a user namespace is counted for whoever makes it as well (setrlimit(2), inc_ucount() in
+    kernel/ucount.c): the first id of our slice does, so that no other sandbox feels what this one has taken.
     """
-    if not rlimits:
-        return
-    for name, value in rlimits.items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+    for name, value in (_COUNTED | rlimits).items():
+        number = getattr(resource, f"RLIMIT_{name}")
+        hard = resource.getrlimit(number)[1]
+        most = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(number, (most, most))
     os.setresuid(first_id, first_id, first_id)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # else the zygote could not write our maps
 

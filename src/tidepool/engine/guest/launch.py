@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import resource
+import signal
 import socket
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -100,6 +101,9 @@ def start(chosen: Plan, message: dict[str, Any], fds: list[int], control: socket
             # For want of a hook in an interpreter that is not ours: matplotlib's own way to name a backend.
             chosen.env.setdefault("MPLBACKEND", charts.BACKEND)
             chosen.env[charts.OWNER] = str(os.getpid())
+        # Python ignores these two, and so would whoever is executed.
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
         os.execvpe(what, chosen.argv, chosen.env)
     except OSError as error:
         where = what or os.fsdecode(error.filename or message["cwd"])

@@ -2,7 +2,8 @@
 
 One `Tree` holds a parent group and a leaf per sandbox. On version 1 there is a directory per controller; the memory
 leaf stands under this process's own group so that limits set on us stay above it. On version 2 the parent stands at
-the hierarchy's root, because a group with processes cannot hand controllers to children. Nothing here waits.
+the top of what we see of the hierarchy, because a group with processes cannot hand controllers to children; in a
+container its processes are moved out of there for that. Nothing here waits.
 """
 
 import contextlib
@@ -15,6 +16,16 @@ _V1_CONTROLLERS = ("memory", "pids", "cpu")
 _ACCOUNTING = "cpuacct"
 """A controller of version 1 that only counts."""
 _CPU_PERIOD_US = 100_000
+_SOCKETS = "memory.kmem.tcp.limit_in_bytes"
+"""Version 1 counts what TCP and UDP sockets hold apart, and only where this is set before the sockets are made; kernels
+that are built without it have no such file. Unlimited, one sandbox could take all that the host's sockets may have."""
+_SOCKETS_SHARE = 8
+"""Of a sandbox's memory, what its sockets may hold on top of it. Version 2 counts it in `memory.max`."""
+_SWAP = "memory.swap.max"
+"""A kernel that does not count swap (swapaccount=0, or built without) has no such file."""
+_OPTIONAL = frozenset({_SOCKETS, _SWAP})
+_MOVED = "init"
+"""Where a container's own processes go on version 2; container managers call it so too."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,8 @@ class Tree:
         """Set or change a leaf's limits."""
         for controller, parent in self._parents.items():
             for file, value in _settings(self.version, controller, limits):
-                _write(parent / leaf / file, value)
+                if file not in _OPTIONAL or (parent / leaf / file).exists():
+                    _write(parent / leaf / file, value)
 
     def attach(self, leaf: str, pid: int) -> None:
         """Move one process (and what it forks from then on) into a leaf."""
@@ -163,10 +175,13 @@ class Tree:
 def _settings(version: int, controller: str, limits: GroupLimits) -> list[tuple[str, str]]:
     quota = max(1000, int(limits.cpu * _CPU_PERIOD_US))
     table = {
-        (1, "memory"): [("memory.limit_in_bytes", str(limits.memory_bytes))],
+        (1, "memory"): [
+            ("memory.limit_in_bytes", str(limits.memory_bytes)),
+            (_SOCKETS, str(limits.memory_bytes // _SOCKETS_SHARE)),
+        ],
         (1, "pids"): [("pids.max", str(limits.pids))],
         (1, "cpu"): [("cpu.cfs_period_us", str(_CPU_PERIOD_US)), ("cpu.cfs_quota_us", str(quota))],
-        (2, "memory"): [("memory.max", str(limits.memory_bytes)), ("memory.swap.max", "0")],
+        (2, "memory"): [("memory.max", str(limits.memory_bytes)), (_SWAP, "0")],
         (2, "pids"): [("pids.max", str(limits.pids))],
         (2, "cpu"): [("cpu.max", f"{quota} {_CPU_PERIOD_US}")],
     }
@@ -223,6 +238,8 @@ def _create_v2(name: str) -> dict[str, Path]:
         parent.mkdir()
     except OSError:
         return {}
+    with contextlib.suppress(OSError):  # what could not be handed on is seen below
+        _make_room(ROOT)
     for controller in sorted(wanted):
         with contextlib.suppress(OSError):
             _write(ROOT / "cgroup.subtree_control", f"+{controller}")
@@ -231,6 +248,19 @@ def _create_v2(name: str) -> dict[str, Path]:
     if not usable:
         parent.rmdir()
     return dict.fromkeys(sorted(usable), parent)
+
+
+def _make_room(top: Path) -> None:
+    """Move a container's processes into a group of their own, as its top group can hand nothing on while it has any.
+
+    The machine's own top group is exempt (cgroups(7), "no internal processes"): only it has no `cgroup.type`.
+    """
+    if not (top / "cgroup.type").exists():
+        return
+    (top / _MOVED).mkdir(exist_ok=True)
+    for pid in (top / "cgroup.procs").read_text().split():
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            _write(top / _MOVED / "cgroup.procs", pid)
 
 
 def own_group(controller: str) -> str:
@@ -250,8 +280,6 @@ def _write(path: Path, value: str) -> None:
     except FileNotFoundError:
         raise
     except OSError as error:
-        if path.name == "memory.swap.max":
-            return  # no swap accounting: then there is no swap to limit either
         raise OSError(error.errno, f"{path.name}: {error.strerror}") from None
     finally:
         os.close(fd)

@@ -10,6 +10,8 @@ from pathlib import Path
 from tidepool.engine.kernel import userns
 
 _MIB = 1 << 20
+_CPU = Path("/sys/devices/system/cpu")
+_SMT_OFF = "`echo off > /sys/devices/system/cpu/smt/control` for owners that do not trust each other"
 _INITIAL_PID_NAMESPACE = "pid:[4026531836]"
 """PROC_PID_INIT_INO of linux/proc_ns.h."""
 
@@ -64,9 +66,25 @@ def _memory_room() -> Feature:
 
 def _cpu_mitigations() -> Feature:
     """What the kernel says of the processor's flaws; sandboxes share it."""
-    directory = Path("/sys/devices/system/cpu/vulnerabilities")
-    files = sorted(directory.iterdir()) if directory.is_dir() else []
-    open_ones = [file.name for file in files if file.read_text().startswith("Vulnerable")]
+    return cpu_mitigations(_CPU / "vulnerabilities", _CPU / "smt/control")
+
+
+def cpu_mitigations(vulnerabilities: Path, smt_control: Path) -> Feature:
+    """The flaws that are open, by the kernel's names and words, and whether threads share a core.
+
+    Args:
+        vulnerabilities: A directory of one file per flaw (Documentation/ABI/testing/sysfs-devices-system-cpu).
+        smt_control: The file that says `on`, `off`, `forceoff`, `notsupported` or `notimplemented`.
+    """
+    files = sorted(vulnerabilities.iterdir()) if vulnerabilities.is_dir() else []
+    said = {file.name: file.read_text().strip() for file in files}
+    open_ones = [f"{name} ({text})" for name, text in said.items() if text.startswith("Vulnerable")]
     detail = f"vulnerable: {', '.join(open_ones)}" if open_ones else f"{len(files)} flaws checked"
-    enable = "update microcode and kernel, and do not boot with mitigations=off"
-    return Feature("cpu_mitigations", not open_ones, detail, False, enable)
+    if not files:
+        detail = "the kernel says nothing of flaws"
+    threads = any("SMT vulnerable" in text for text in said.values())
+    smt = smt_control.read_text().strip() if smt_control.is_file() else "unknown"
+    where = f"; flaws between threads of a core ({_SMT_OFF})" if threads else ""
+    enable = "update microcode and kernel, and do not boot with mitigations=off" + where
+    works = bool(files) and not open_ones and not threads
+    return Feature("cpu_mitigations", works, f"{detail}; threads of one core (SMT): {smt}", False, enable)

@@ -6,7 +6,9 @@ fork, setns(2)). The kernel kills the keeper when the spawner ends and everythin
 zygote does; the keeper's pidfd therefore speaks for all of it.
 """
 
+import contextlib
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -42,6 +44,13 @@ _NAMESPACES = (
     | syscalls.CLONE_NEWCGROUP
 )
 
+_WATCHES = {
+    "/proc/sys/fs/inotify/max_user_instances": "/proc/sys/user/max_inotify_instances",
+    "/proc/sys/fs/inotify/max_user_watches": "/proc/sys/user/max_inotify_watches",
+}
+"""The host's limit for one user, and what limits each sandbox below a zygote (ucount_max of its user namespace)."""
+_SHARES = 4
+
 
 def start(
     mount_fds: tuple[int, int, int, int],
@@ -65,7 +74,7 @@ def start(
         syscalls.unshare(syscalls.CLONE_NEWPID)
         pid = os.fork()
         if pid == 0:
-            _become(mount_fds, theirs, lock, debug)
+            _become(mount_fds, first_id, theirs, lock, debug)
         pidfd = os.pidfd_open(pid)
         syscalls.setns(home, syscalls.CLONE_NEWPID)
     finally:
@@ -92,7 +101,11 @@ def start(
 
 
 def _become(
-    mount_fds: tuple[int, int, int, int], control: socket.socket, lock: socket.socket, debug: bool
+    mount_fds: tuple[int, int, int, int],
+    first_id: int,
+    control: socket.socket,
+    lock: socket.socket,
+    debug: bool,
 ) -> NoReturn:
     try:
         syscalls.unshare(syscalls.CLONE_NEWNS)
@@ -104,6 +117,7 @@ def _become(
         syscalls.pivot_root(".", ".")
         syscalls.umount2(".")
         os.chdir("/")
+        _count_apart(first_id)
         syscalls.unshare(_NAMESPACES)
         control.send(b"map")
         if control.recv(16) != b"go":
@@ -118,6 +132,7 @@ def _become(
         if zygote:
             _keep(zygote, lock)
         syscalls.mount("proc", "/proc", "proc", quiet)
+        _share_watches()
         # Its root is read-only; some imports want a place to write. Sandboxes get roots of their own.
         place = syscalls.MS_NOSUID | syscalls.MS_NODEV
         syscalls.mount("tmp", "/tmp", "tmpfs", place, "size=32m,nr_inodes=8192,mode=1777")
@@ -126,6 +141,29 @@ def _become(
     except BaseException as error:
         control.send(f"{type(error).__name__}: {error}".encode()[:4000])
         os._exit(70)
+
+
+def _count_apart(owner: int) -> None:
+    """Whatever is in a user namespace is counted for its maker too: be an id of the zygote's own, not the host's root.
+
+    Else one sandbox that takes all of what root may have (watches, queued signals, timers) takes it from the host.
+    """
+    for number in (resource.RLIMIT_SIGPENDING, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
+        with contextlib.suppress(ValueError):  # without root it cannot be raised: then it is for all together
+            # What all sandboxes of the zygote may have together; each has a limit of its own (guest.init).
+            resource.setrlimit(number, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    syscalls.prctl(syscalls.PR_SET_SECUREBITS, syscalls.SECBIT_NO_SETUID_FIXUP)  # the capabilities stay
+    os.setresuid(owner, owner, owner)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # else our id maps would be nobody's to write
+
+
+def _share_watches() -> None:
+    """The host has a number of inotify instances and watches for each user: no sandbox gets more than its share."""
+    for host, ours in _WATCHES.items():
+        with open(host) as file:
+            most = max(1, int(file.read()) // _SHARES)
+        with open(ours, "w") as file:
+            file.write(str(most))
 
 
 def _keep(zygote: int, lock: socket.socket) -> NoReturn:
@@ -143,5 +181,6 @@ def _redirect(control: socket.socket, debug: bool) -> None:
         os.dup2(null, number)
     syscalls.close_range(4)
     os.set_inheritable(3, True)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGCHLD):
+    # A server under nohup ignores SIGHUP: what runs inside does not.
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
