@@ -6,7 +6,7 @@ the other generator draws. Tools equal but for constants become one with paramet
 
 import ast
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,8 @@ _RECORDED = 60
 _MOST_ORDERED = 3
 """Parameters up to which other orders of them are tried."""
 _LEAST_ANSWERS = 5
+_LEAST_SHARE = 0.05
+"""Of the calls, which must have another answer than the commonest, where there are fewer different ones."""
 _TERMS = Terms(call_s=0.1, failures=3, program_s=20.0, digest=True, coarse=True)
 _MOST_CONSTANTS = 2
 
@@ -133,7 +135,7 @@ def _alike(tools: Sequence[Tool], lab: Lab, seed: int) -> list[tuple[int, int, t
     found = []
     for number in range(len(tools)):
         mine = prints[number * len(orders) : (number + 1) * len(orders)]
-        if _telling(reports[number * len(orders)].outcomes):
+        if telling(reports[number * len(orders)].outcomes):
             hits = [
                 (straight[text], order) for text, order in zip(mine, orders, strict=True) if text in straight
             ]
@@ -159,9 +161,12 @@ def ordered(tool: Tool, order: tuple[int, ...]) -> Program:
     )
 
 
-def _telling(outcomes: Sequence[Outcome]) -> bool:
-    """Whether a fingerprint says something: several different answers."""
-    return len({str(out) for out in outcomes if out.kind == "value"}) >= _LEAST_ANSWERS
+def telling(outcomes: Sequence[Outcome]) -> bool:
+    """Whether a fingerprint says something: several different answers, or few of which not nearly all are one."""
+    counted = Counter(str(out) for out in outcomes if out.kind == "value").most_common()
+    if len(counted) >= _LEAST_ANSWERS:
+        return True
+    return sum(count for _, count in counted[1:]) >= max(2.0, _LEAST_SHARE * len(outcomes))
 
 
 def _confirmed(kept: Tool, dropped: Tool, order: tuple[int, ...], lab: Lab, seed: int) -> int:
@@ -169,7 +174,8 @@ def _confirmed(kept: Tool, dropped: Tool, order: tuple[int, ...], lab: Lab, seed
     calls = common_calls((kept, dropped), seed, confirm=True)
     one, other = lab.run([ordered(kept, tuple(range(kept.width))), ordered(dropped, order)], calls, _TERMS)
     same = [(a.kind, a.value) == (b.kind, b.value) for a, b in zip(one.outcomes, other.outcomes, strict=True)]
-    return len(same) if all(same) and not one.error and not other.error else 0
+    sure = all(same) and telling(one.outcomes) and not one.error and not other.error
+    return len(same) if sure else 0
 
 
 def generalise(tools: Sequence[Tool], lab: Lab) -> list[General]:

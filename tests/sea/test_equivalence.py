@@ -116,3 +116,19 @@ def test_nothing_is_generalised_that_would_not_keep_its_calls(lab):
     assert generalise([wrong, lying], lab) == []
     other = tool("def sum(price):\n    return price + 19\n", (100,))
     assert generalise([wrong, other], lab) == []
+
+
+NUMBERS = tuple((number,) for number in (1, 2, 3, 4, 9, 10, 15))
+EVEN = tool("def even(n):\n    return n % 2 == 0\n", *NUMBERS)
+
+
+def test_predicates_have_two_answers_and_are_compared_all_the_same(lab):
+    (found,) = duplicates([EVEN, tool("def halves(k):\n    return not k % 2\n", *NUMBERS)], lab)
+    assert (found.kept, found.dropped) == (0, 1)
+    for other in ("return n % 4 == 0", "return n % 2 == 0 or n == 33", "return n > 0 and n % 2 == 0"):
+        assert duplicates([EVEN, tool(f"def other(n):\n    {other}\n", *NUMBERS)], lab) == []
+
+
+def test_answers_that_are_nearly_always_one_say_nothing(lab):
+    rare = "def {}(n):\n    return n == 123457\n"
+    assert duplicates([tool(rare.format(name), *NUMBERS) for name in ("a", "b")], lab) == []
