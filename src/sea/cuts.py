@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sea.normalise import BUILTINS, is_literal
+from sea.normalise import BUILTINS, is_literal, walk
 
 MAX_OPERATIONS = 7
 MAX_HOLES = 7
@@ -103,7 +103,7 @@ def _compare(node: ast.expr, _: frozenset[str]) -> tuple[str, Children] | None:
 
 def _subscript(node: ast.expr, _: frozenset[str]) -> tuple[str, Children] | None:
     assert isinstance(node, ast.Subscript)
-    plain = isinstance(node.ctx, ast.Load) and not any(isinstance(n, ast.Slice) for n in ast.walk(node.slice))
+    plain = isinstance(node.ctx, ast.Load) and not any(isinstance(n, ast.Slice) for n in walk(node.slice))
     return ("[]", [node.value, node.slice]) if plain else None
 
 
@@ -162,10 +162,13 @@ class Root:
     """An expression that cuts may begin at."""
 
     node: ast.expr
-    task: str
+    tasks: frozenset[str]
+    """Of the programs it stands in; as many as are asked for, if there are more."""
     fixed: frozenset[str]
     size: int
     """Tokens as written, all that is below included."""
+    programs: int = 1
+    """How many these are."""
 
 
 def grow(roots: list[Root], least: int) -> Iterator[Cut]:
@@ -186,9 +189,9 @@ _Match = tuple[int, tuple[ast.expr, ...], tuple[ast.expr, ...]]
 def _grow(
     roots: list[Root], symbols: tuple[str, ...], operations: int, matches: list[_Match], least: int
 ) -> Iterator[Cut]:
-    if len({roots[match[0]].task for match in matches}) < least:
+    if not _is_supported(roots, matches, least):
         return
-    if sum(roots[match[0]].size - 4 for match in matches) < _LEAST_TOKENS:
+    if sum((roots[match[0]].size - 4) * roots[match[0]].programs for match in matches) < _LEAST_TOKENS:
         return
     if not matches[0][2]:
         places = tuple((number, roots[number].node, holes) for number, holes, _ in matches)
@@ -207,6 +210,16 @@ def _grow(
             if not _is_constant_name(node, roots[number].fixed)
         ]
         yield from _grow(roots, (*symbols, _HOLE), operations, frozen, least)
+
+
+def _is_supported(roots: list[Root], matches: list[_Match], least: int) -> bool:
+    """Whether the matches stand in enough distinct tasks."""
+    tasks: set[str] = set()
+    for number, _, _ in matches:
+        tasks |= roots[number].tasks
+        if len(tasks) >= least:
+            return True
+    return False
 
 
 def _ways(roots: list[Root], matches: list[_Match]) -> tuple[dict[str, list[_Match]], dict[str, int]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sea import equivalence, generate, patterns, rewrite, score, select, specify, verify
 from sea.box import Box, Lost, NoSandbox, Ran
+from sea.corpus import Corpus
 from sea.gates.lab import Lab
 from sea.ingest import read_traces
 from sea.library import Library
@@ -44,6 +45,17 @@ class Funnel:
         return [(candidate, pattern) for candidate, pattern in self.candidates if candidate.admitted]
 
 
+def canonical(traces: Sequence[Trace]) -> list[Trace]:
+    """The traces in an order of what they hold, so that the order they were read in changes nothing.
+
+    Ids and sources come last: both may name a line of a file, which moves when the file is shuffled.
+    """
+    return sorted(
+        traces,
+        key=lambda t: (t.task_id, t.problem, repr((t.steps, t.actions, t.status, t.correct)), t.id, t.source),
+    )
+
+
 def split(traces: Sequence[Trace], seed: int) -> tuple[list[Trace], list[Trace]]:
     """Training and held-out traces; a task is on one side only, the same for the same seed."""
     train: list[Trace] = []
@@ -72,13 +84,30 @@ def evolve(
         NoLibrary: The library's directory cannot take the tools.
     """
     intake = read_traces(paths, limit)
+    return evolve_from(intake, Corpus(), library, seed=seed, min_support=min_support, box=box, say=say)
+
+
+def evolve_from(
+    intake: Intake,
+    known: Corpus,
+    library: Library,
+    *,
+    seed: int = 0,
+    min_support: int = 3,
+    box: Box | None = None,
+    say: Say = lambda _: None,
+) -> Funnel:
+    """`evolve` for traces that were read; programs that the corpus knows are not looked at again, others are added.
+
+    The library is the same whatever the corpus knows. Raises what `evolve` raises.
+    """
     funnel = Funnel(intake)
     say(f"read {len(intake.traces)} traces of {intake.tasks} tasks from {intake.files} file(s)")
     for sentence in intake.skipped[:5]:
         say(f"skipped {sentence}")
     if len(intake.skipped) > 5:
         say(f"skipped {len(intake.skipped) - 5} more")
-    train, held_out = (patterns.load(side) for side in split(intake.traces, seed))
+    train, held_out = (known.programs(side) for side in split(canonical(intake.traces), seed))
     funnel.programs = len(train) + len(held_out)
     funnel.patterns = patterns.mine(train, min_support)
     say(f"found {len(funnel.patterns)} patterns in {min_support} or more tasks, among {len(train)} programs")

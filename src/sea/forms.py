@@ -2,15 +2,17 @@
 
 On top of `normalise.straighten`: a function that is called once, at the top, is its body there; a variable that is
 given a value again becomes another variable; a name for a name is that name; `x += y` on numbers is `x = x + y`; `a <
-b` is `b > a`; a branch that only chooses a value is that choice; sums and first values that are never read and
-imports that are never used are gone. Programs with equal whole forms do the same; whoever swaps them still runs both.
+b` is `b > a`; a branch that only chooses a value is that choice; counts are as in `counts`; sums and first
+values that are never read and imports that are never used are gone. Programs with equal whole forms do the same;
+whoever swaps them still runs both.
 """
 
 import ast
 from collections import Counter
 from collections.abc import Iterable
 
-from sea.normalise import BY_NAME, bound, clone, is_literal, straighten
+from sea.counts import Ranges, as_sums
+from sea.normalise import BY_NAME, bound, clone, is_literal, straighten, walk
 
 _QUIET_MODULES = frozenset(
     {
@@ -48,7 +50,7 @@ def whole_form(tree: ast.Module, keep: frozenset[str]) -> ast.Module:
     if any(
         isinstance(node, ast.Global | ast.Nonlocal | ast.ClassDef | ast.AsyncFunctionDef)
         or (isinstance(node, ast.Name) and node.id in BY_NAME)
-        for node in ast.walk(tree)
+        for node in walk(tree)
     ):
         return straighten(tree, keep)
     tree.body = without_unused_imports(tree.body)
@@ -61,6 +63,8 @@ def whole_form(tree: ast.Module, keep: frozenset[str]) -> ast.Module:
     _without_aliases(tree, keep)
     tree = straighten(tree, keep)
     _one_way_round(tree)
+    tree = Ranges().visit(tree)
+    as_sums(tree)
     while _without_dead(tree, keep):
         tree = straighten(tree, keep)
     tree.body = without_unused_imports(tree.body)
@@ -69,7 +73,7 @@ def whole_form(tree: ast.Module, keep: frozenset[str]) -> ast.Module:
 
 def without_unused_imports(body: list[ast.stmt]) -> list[ast.stmt]:
     """The statements but for imports of quiet modules whose names nothing reads."""
-    read = {node.id for stmt in body for node in ast.walk(stmt) if isinstance(node, ast.Name)}
+    read = {node.id for stmt in body for node in walk(stmt) if isinstance(node, ast.Name)}
     kept: list[ast.stmt] = []
     for stmt in body:
         if isinstance(stmt, ast.Import | ast.ImportFrom) and _is_quiet(stmt):
@@ -91,7 +95,7 @@ def _is_quiet(stmt: ast.Import | ast.ImportFrom) -> bool:
 
 def _functions_apart(tree: ast.Module, keep: frozenset[str]) -> None:
     """A function whose name a variable has too gets a name of its own."""
-    taken = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    taken = {node.id for node in walk(tree) if isinstance(node, ast.Name)}
     for function in list(tree.body):
         if isinstance(function, ast.FunctionDef) and function.name in taken:
             calls = _reads_of(tree, function)
@@ -107,8 +111,8 @@ def _reads_of(tree: ast.Module, function: ast.FunctionDef) -> list[ast.Name] | N
     found: list[ast.Name] = []
     rebound = False
     for stmt in tree.body:
-        here = [node for node in ast.walk(stmt) if isinstance(node, ast.Name) and node.id == function.name]
-        inside = [node for scope in ast.walk(stmt) if isinstance(scope, _SCOPES) for node in ast.walk(scope)]
+        here = [node for node in walk(stmt) if isinstance(node, ast.Name) and node.id == function.name]
+        inside = [node for scope in walk(stmt) if isinstance(scope, _SCOPES) for node in walk(scope)]
         in_scope = [node for node in here if any(node is inner for inner in inside)]
         if in_scope and (len(in_scope) < len(here) or not _is_own(stmt, function.name)):
             return None
@@ -125,7 +129,7 @@ def _reads_of(tree: ast.Module, function: ast.FunctionDef) -> list[ast.Name] | N
 
 def _is_own(stmt: ast.stmt, name: str) -> bool:
     """Whether a function gives this name a value itself, and holds no other scope: then it is its own variable."""
-    nodes = list(ast.walk(stmt))[1:]
+    nodes = list(walk(stmt))[1:]
     return (
         isinstance(stmt, ast.FunctionDef)
         and not any(isinstance(node, _SCOPES) for node in nodes)
@@ -140,8 +144,8 @@ def _without_dead(tree: ast.Module, keep: frozenset[str]) -> bool:
     """Sums and products of numbers that nothing reads are gone; whether there were any."""
     before = len(tree.body)
     while True:
-        stores = Counter(name for node in ast.walk(tree) for name in bound(node))
-        loads = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+        stores = Counter(name for node in walk(tree) for name in bound(node))
+        loads = {n.id for n in walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
         numbers: set[str] = set()
         kept: list[ast.stmt] = []
         for stmt in tree.body:
@@ -173,8 +177,8 @@ def _is_total(node: ast.expr, numbers: set[str]) -> bool:
 
 def _splice_one(tree: ast.Module) -> bool:
     """Put one function's body where it is called; whether there was one."""
-    names = Counter(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
-    defined = Counter(name for node in ast.walk(tree) for name in bound(node))
+    names = Counter(node.id for node in walk(tree) if isinstance(node, ast.Name))
+    defined = Counter(name for node in walk(tree) for name in bound(node))
     for function in tree.body:
         if not isinstance(function, ast.FunctionDef) or not _is_straight(function):
             continue
@@ -184,7 +188,7 @@ def _splice_one(tree: ast.Module) -> bool:
         stmt, call = place
         value = function.body[-1]
         assert isinstance(value, ast.Return)
-        taken = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | set(defined)
+        taken = {node.id for node in walk(tree) if isinstance(node, ast.Name)} | set(defined)
         before = _opened(function, call, taken)
         assert value.value is not None
         at = tree.body.index(stmt)
@@ -212,7 +216,7 @@ def _is_straight(function: ast.FunctionDef) -> bool:
     if not isinstance(last, ast.Return) or last.value is None:
         return False
     rest = [*function.body[:-1], last.value]
-    return not any(isinstance(node, _OTHER_FLOW) for part in rest for node in ast.walk(part))
+    return not any(isinstance(node, _OTHER_FLOW) for part in rest for node in walk(part))
 
 
 def _only_call(
@@ -221,7 +225,7 @@ def _only_call(
     """The statement with the one call of a function, when nothing in that statement is computed before it."""
     read = [
         node
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.Name) and node.id == function.name and isinstance(node.ctx, ast.Load)
     ]
     if (
@@ -230,7 +234,7 @@ def _only_call(
     ):
         return None
     for stmt in tree.body[tree.body.index(function) + 1 :]:
-        if any(isinstance(node, ast.Name) and node.id == function.name for node in ast.walk(stmt)):
+        if any(isinstance(node, ast.Name) and node.id == function.name for node in walk(stmt)):
             call = _first_computed(stmt)
             fits = call is not None and call.func is read[0] and not call.keywords
             return (stmt, call) if fits and call and len(call.args) == len(function.args.args) else None
@@ -262,12 +266,12 @@ def _acts(node: ast.expr) -> bool:
 def _opened(function: ast.FunctionDef, call: ast.Call, taken: set[str]) -> list[ast.stmt]:
     """The statements before a function's return, its own names renamed apart from `taken`, arguments assigned."""
     own = {argument.arg for argument in function.args.args}
-    own |= {name for node in ast.walk(function) if node is not function for name in bound(node)}
+    own |= {name for node in walk(function) if node is not function for name in bound(node)}
     renamed: dict[str, str] = {}
     for name in sorted(own):
         renamed[name] = fresh(name, taken)
     # Outside, the function's own names are counted too: all of them get names that nothing else has.
-    for node in ast.walk(function):
+    for node in walk(function):
         if isinstance(node, ast.Name):
             node.id = renamed.get(node.id, node.id)
     assigned = [
@@ -304,16 +308,16 @@ class _Put(ast.NodeTransformer):
 
 def _versions(tree: ast.Module, keep: frozenset[str]) -> None:
     """A name that top statements alone assign, more than once, becomes a new name each time."""
-    stores = Counter(name for node in ast.walk(tree) for name in bound(node))
+    stores = Counter(name for node in walk(tree) for name in bound(node))
     plain = Counter(name for stmt in tree.body for name in [_target(stmt)] if name)
     scopes = {
         node.id
-        for scope in ast.walk(tree)
+        for scope in walk(tree)
         if isinstance(scope, _SCOPES)
-        for node in ast.walk(scope)
+        for node in walk(scope)
         if isinstance(node, ast.Name)
     }
-    taken = set(stores) | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    taken = set(stores) | {node.id for node in walk(tree) if isinstance(node, ast.Name)}
     left = {name: count for name, count in plain.items() if count == stores[name] > 1 and name not in scopes}
     current: dict[str, str] = {}
     for stmt in tree.body:
@@ -321,7 +325,7 @@ def _versions(tree: ast.Module, keep: frozenset[str]) -> None:
         if isinstance(stmt, ast.AugAssign) and name in left:
             stmt = _as_assignment(tree, stmt)
         target = stmt.targets[0] if isinstance(stmt, ast.Assign) and name in left else None
-        for node in ast.walk(stmt):
+        for node in walk(stmt):
             if isinstance(node, ast.Name) and node is not target:
                 node.id = current.get(node.id, node.id)
         if target is not None:
@@ -413,11 +417,11 @@ _SIMPLE = (
 
 def _one_way_round(tree: ast.Module) -> None:
     """`a < b` is `b > a` where both sides only look."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _OTHER_WAY:
             sides = (node.left, node.comparators[0])
             if all(
-                isinstance(inner, _SIMPLE) or _is_measure(inner) for side in sides for inner in ast.walk(side)
+                isinstance(inner, _SIMPLE) or _is_measure(inner) for side in sides for inner in walk(side)
             ):
                 node.left, node.comparators = sides[1], [sides[0]]
                 node.ops = [_OTHER_WAY[type(node.ops[0])]()]
@@ -429,7 +433,7 @@ def _is_measure(node: ast.AST) -> bool:
 
 def _without_aliases(tree: ast.Module, keep: frozenset[str]) -> None:
     """Names that stand for another name, both never changed, are that name."""
-    stores = Counter(name for node in ast.walk(tree) for name in bound(node))
+    stores = Counter(name for node in walk(tree) for name in bound(node))
     inner = _bound_in_scopes(tree.body)
     aliases: dict[str, str] = {}
     for stmt in tree.body:
@@ -444,7 +448,7 @@ def _without_aliases(tree: ast.Module, keep: frozenset[str]) -> None:
     tree.body = [
         stmt for stmt in tree.body if not (isinstance(stmt, ast.Assign) and _target(stmt) in aliases)
     ]
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Name):
             node.id = aliases.get(node.id, node.id)
 
@@ -453,8 +457,8 @@ def _bound_in_scopes(body: Iterable[ast.stmt]) -> set[str]:
     """Names that functions bind for themselves."""
     found: set[str] = set()
     for stmt in body:
-        for scope in ast.walk(stmt):
+        for scope in walk(stmt):
             if isinstance(scope, _SCOPES):
-                found |= {name for node in ast.walk(scope) for name in bound(node)}
-                found |= {node.arg for node in ast.walk(scope) if isinstance(node, ast.arg)}
+                found |= {name for node in walk(scope) for name in bound(node)}
+                found |= {node.arg for node in walk(scope) if isinstance(node, ast.arg)}
     return found

@@ -43,7 +43,7 @@ class Shape:
     """Of members, or of keys."""
     values: "Shape | None" = None
     places: "tuple[Shape, ...]" = ()
-    """Of a tuple of fixed length, place by place."""
+    """Of a tuple of fixed length, place by place; of records, key by key."""
     form: str = ""
     """What all recorded texts look like, digits as 0 and letters as a; empty when they differ or are words only."""
     keys: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ def shape_of(values: Sequence[Any]) -> Shape:
     items = shape_of(members) if members else None
     if isinstance(values[0], dict):
         inside = [item for value in values for item in value.values()]
-        sets = {tuple(sorted(map(str, value))) for value in values}
+        sets = {tuple(sorted(value)) if all(isinstance(k, str) for k in value) else () for value in values}
         keys = sets.pop() if len(sets) == 1 and len(values) > 1 else ()
         return Shape(
             kinds,
@@ -87,6 +87,7 @@ def shape_of(values: Sequence[Any]) -> Shape:
             values=shape_of(inside) if inside else None,
             samples=samples,
             keys=keys,
+            places=tuple(shape_of([value[key] for value in values]) for key in keys),
         )
     if kinds[0] is tuple and low == high and low:
         places = tuple(shape_of([value[index] for value in values]) for index in range(low))
@@ -145,8 +146,10 @@ def fits(value: Any, shape: Shape) -> bool:
         return False
     if isinstance(value, str):
         return _letters_fit(value, shape) and (not shape.form or form_of(value) == shape.form)
-    if shape.keys and tuple(sorted(map(str, value))) != shape.keys:
-        return False
+    if shape.keys:
+        return set(value) == set(shape.keys) and all(
+            fits(value[key], place) for key, place in zip(shape.keys, shape.places, strict=True)
+        )
     if shape.square and not _square(value):
         return False
     if shape.places:
@@ -440,10 +443,11 @@ def _draw(shape: Shape, rng: random.Random) -> Any:
     length = rng.randint(max(0, shape.low - 2), shape.high + 2)
     if kind is str:
         return _draw_text(shape, length, rng)
+    if shape.keys:
+        places = dict(zip(shape.keys, shape.places, strict=True))
+        return {key: _draw(places[key], rng) for key in rng.choice(shape.samples)}
     if shape.places:
         return tuple(_draw(place, rng) for place in shape.places)
-    if shape.keys:
-        return {key: _draw(shape.values or shape, rng) for key in rng.choice(shape.samples)}
     return _draw_members(shape, kind, length, rng) if shape.items is not None else kind()
 
 

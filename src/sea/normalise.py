@@ -10,6 +10,7 @@ import builtins
 import io
 import tokenize
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +22,40 @@ _CONSUMING = frozenset({"sum", "max", "min"})
 """With one argument they use up what they are given, if it is an iterator."""
 BY_NAME = frozenset({"eval", "exec", "locals", "globals", "vars", "dir", "__doc__"})
 """Programs that use these can tell names and docstrings apart."""
+
+
+_PLAIN_FIELDS = frozenset({"ctx", "id", "attr", "kind", "type_comment", "level", "module", "conversion"})
+
+
+_LABELS: dict[type, tuple[str, ...]] = {ast.Constant: ()}
+
+
+def _labels(kind: type[ast.AST]) -> tuple[str, ...]:
+    """Fields that can hold nodes; whether a name is read or given a value is none."""
+    found = _LABELS.get(kind)
+    if found is None:
+        found = _LABELS[kind] = tuple(name for name in kind._fields if name not in _PLAIN_FIELDS)
+    return found
+
+
+def children(node: ast.AST) -> list[ast.AST]:
+    """Nodes directly below a node, in the order of `ast.iter_child_nodes`, without contexts of names."""
+    found: list[ast.AST] = []
+    for label in _labels(node.__class__):
+        value = getattr(node, label, None)
+        if isinstance(value, ast.AST):
+            found.append(value)
+        elif isinstance(value, list):
+            found += [item for item in value if isinstance(item, ast.AST)]
+    return found
+
+
+def walk(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all below it, in the order of `ast.walk`, without contexts of names."""
+    found = [node]
+    for here in found:  # grows on the way
+        found += children(here)
+        yield here
 
 
 @lru_cache(maxsize=65536)
@@ -49,7 +84,7 @@ def parse(code: str) -> ast.Module:
     tree = ast.parse(code)
     if "__doc__" in code:
         return tree
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
             body = [stmt for stmt in node.body if not _is_text(stmt)]
             node.body = body or ([ast.Pass()] if not isinstance(node, ast.Module) else [])
@@ -114,7 +149,7 @@ def straighten(tree: ast.Module, keep: frozenset[str], drop: bool = True) -> ast
     `drop` leaves out literals that are never read.
     """
     tree = clone(tree)
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Global | ast.Nonlocal) or (isinstance(node, ast.Name) and node.id in BY_NAME):
             return tree
     for node in tree.body:
@@ -135,7 +170,7 @@ def _straight(body: list[ast.stmt], keep: frozenset[str], drop: bool) -> list[as
 
 
 def _pass(body: list[ast.stmt], keep: frozenset[str], drop: bool) -> tuple[list[ast.stmt], frozenset[str]]:
-    nodes = [node for stmt in body for node in ast.walk(stmt)]
+    nodes = [node for stmt in body for node in walk(stmt)]
     loads = Counter(
         node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     )
@@ -153,16 +188,14 @@ def _pass(body: list[ast.stmt], keep: frozenset[str], drop: bool) -> tuple[list[
         name, value = _single_assignment(stmt)
         simple = name not in keep and stores[name] == 1
         fixed = {known for known in assigned if stores[known] == 1}
-        assigned |= {found for node in ast.walk(stmt) for found in bound(node)}
+        assigned |= {found for node in walk(stmt) for found in bound(node)}
         if value is None or not simple:
             done.append(stmt)
         elif loads[name] == 1 and name not in inner and (is_literal(value) or _is_pure(value, stores, fixed)):
             pending[name] = value
         elif loads[name] or not (drop and is_literal(value)):
             done.append(stmt)
-    unread = {
-        node.id for stmt in done for node in ast.walk(stmt) if isinstance(node, ast.Name)
-    } & pending.keys()
+    unread = {node.id for stmt in done for node in walk(stmt) if isinstance(node, ast.Name)} & pending.keys()
     _flush(pending, done, everything=True)
     return done, frozenset(unread)
 
@@ -186,13 +219,13 @@ def _read_first(stmt: ast.stmt, stores: Counter[str]) -> set[str] | None:
     root = getattr(stmt, label, None)
     if not isinstance(root, ast.expr):
         return None if plain else set()
-    nodes = list(ast.walk(root))
+    nodes = list(walk(root))
     calls = [node for node in nodes if isinstance(node, ast.Call) and _acts(node, stores)]
     if any(isinstance(node, _MAY_SKIP) for node in nodes) or len(calls) > 1:
         return set()
     if not calls and plain:
         return None
-    return {node.id for node in ast.walk(calls[0] if calls else root) if isinstance(node, ast.Name)}
+    return {node.id for node in walk(calls[0] if calls else root) if isinstance(node, ast.Name)}
 
 
 _MAY_SKIP = (ast.BoolOp, ast.IfExp, ast.NamedExpr, ast.Yield, ast.YieldFrom, ast.Await)
@@ -232,7 +265,7 @@ def _single_assignment(stmt: ast.stmt) -> tuple[str, ast.expr | None]:
 
 def _is_pure(value: ast.expr, stores: Counter[str], fixed: set[str]) -> bool:
     """Arithmetic on names that never change from here on, and calls that only look: may be computed later."""
-    for node in ast.walk(value):
+    for node in walk(value):
         if isinstance(node, ast.Call):
             if node.keywords or _acts(node, stores):
                 return False
@@ -253,7 +286,7 @@ def _loaded_in_inner_places(body: list[ast.stmt]) -> set[str]:
     """Names read inside loops, comprehensions or functions: a literal there would be made anew each time."""
     found: set[str] = set()
     repeated = (ast.While, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
-    for node in (node for stmt in body for node in ast.walk(stmt)):
+    for node in (node for stmt in body for node in walk(stmt)):
         places: list[ast.AST] = []
         if isinstance(node, ast.For):
             places = [*node.body, *node.orelse]
@@ -264,7 +297,7 @@ def _loaded_in_inner_places(body: list[ast.stmt]) -> set[str]:
         elif isinstance(node, repeated):
             places = [node]
         for place in places:
-            found |= {inner.id for inner in ast.walk(place) if isinstance(inner, ast.Name)}
+            found |= {inner.id for inner in walk(place) if isinstance(inner, ast.Name)}
     return found
 
 

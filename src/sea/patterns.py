@@ -6,18 +6,22 @@ patterns are worth a tool is decided in `select`.
 """
 
 import ast
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from sea import cuts
-from sea.forms import whole_form
-from sea.normalise import cost, is_literal, parse, straighten
-from sea.regions import Program, Region, cut_region, regions, survey
+from sea.collector import paused
+from sea.normalise import cost, is_literal, walk
+from sea.places import Group, Place, Places, groups_of
+from sea.regions import Region, cut_region, regions
+from sea.sources import Loader, Occurrence, Source
 from sea.tokens import total
 from sea.trace import Trace
+
+__all__ = ["Occurrence", "Pattern", "Source", "load", "mine"]
 
 _MAX_PARAMETERS = 8
 _EXAMPLES = 5
@@ -25,45 +29,6 @@ _CALL_OVERHEAD = 3
 """Name and parentheses."""
 _DEFAULT_SHARE = 0.25
 """A value that so many of the places have becomes the default."""
-_MAX_PLACES = 4000
-"""Occurrences that are kept of one pattern."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """One program of one trace, parsed, in two forms."""
-
-    trace: Trace
-    step: int
-    program: Program
-    """As it was written, but for values that were given a name and read once."""
-    whole: Program
-    """In its whole normal form."""
-    size: int
-    """Tokens of the original, normalised by unparsing."""
-
-    @property
-    def task(self) -> str:
-        """What support is counted on."""
-        return self.trace.task_id
-
-    @cached_property
-    def statements(self) -> int:
-        """Statements of the program as it was written, those of functions among them; imports and texts are none."""
-        return sum(
-            isinstance(node, ast.stmt)
-            and not isinstance(node, ast.Import | ast.ImportFrom)
-            and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-            for node in ast.walk(ast.parse(self.trace.steps[self.step].code))
-        )
-
-
-@dataclass(frozen=True)
-class Occurrence:
-    """One place where a pattern stands."""
-
-    source: Source
-    region: Region
 
 
 @dataclass
@@ -72,7 +37,7 @@ class Pattern:
 
     id: str
     kind: str
-    occurrences: list[Occurrence]
+    occurrences: Sequence[Occurrence]
     varying: tuple[int, ...]
     """Holes that become parameters, in the order of the parameters."""
     support: int
@@ -86,11 +51,28 @@ class Pattern:
     saving: int = 0
     """Tokens saved over the occurrences it was chosen for, its own cost taken off."""
     chosen_for: list[Occurrence] = field(default_factory=list)
+    constants: tuple[tuple[int, str], ...] | None = None
+    """Values, as texts, of the holes that are no parameters; None: those of the first occurrence."""
+    code: str = field(default="", init=False, repr=False, compare=False)
+    """Text of its tool with names of one program, once somebody made it."""
 
     @property
     def example(self) -> Region:
         """The first occurrence's region."""
         return self.occurrences[0].region
+
+    @property
+    def outline(self) -> Region:
+        """The same, maybe with the names and numbers of another program: at no cost."""
+        return self.occurrences[0].shape
+
+    def fixed(self) -> tuple[tuple[int, str], ...]:
+        """Holes that are no parameters, and their values as texts."""
+        if self.constants is not None:
+            return self.constants
+        varying = set(self.varying)
+        holes = enumerate(self.example.holes)
+        return tuple((index, ast.unparse(hole)) for index, hole in holes if index not in varying)
 
     def arguments(self, holes: tuple[ast.expr, ...]) -> list[ast.expr]:
         """What a call must be given for its holes: trailing values that are the defaults are left out."""
@@ -128,7 +110,7 @@ class Pattern:
 
 
 def _type_of(region: Region) -> str:
-    found = {type(node) for root in region.nodes for node in ast.walk(root)}
+    found = {type(node) for root in region.nodes for node in walk(root)}
     if ast.JoinedStr in found:
         return "format_conversion"
     if ast.If in found or ast.Compare in found:
@@ -140,87 +122,63 @@ def _type_of(region: Region) -> str:
 
 def load(traces: Iterable[Trace]) -> list[Source]:
     """Every program of the traces, ready for mining; one that cannot be walked (too deep) is left out."""
-    found: list[Source] = []
-    for trace in traces:
-        for index, step in enumerate(trace.steps):
-            keep = frozenset({step.result_name} if step.result_name else ())
-            try:
-                tree = parse(step.code)
-                size = cost(ast.unparse(tree))
-                preset = _imported(step.prelude)
-                whole = survey(whole_form(tree, keep), keep, preset)
-                near = straighten(tree, keep, drop=False)
-                same = ast.dump(near) == ast.dump(whole.tree)
-                found.append(Source(trace, index, whole if same else survey(near, keep, preset), whole, size))
-            except (SyntaxError, ValueError, RecursionError):
-                continue  # counted by the reader where it does not parse at all
-    return found
+    return Loader().load(traces)
 
 
-def _imported(prelude: tuple[str, ...]) -> frozenset[str]:
-    tree = ast.parse("\n".join(line for line in prelude if line.startswith(("import ", "from "))))
-    aliases = [
-        alias for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names
-    ]
-    return frozenset(alias.asname or alias.name.partition(".")[0] for alias in aliases)
-
-
-def both(source: Source) -> Iterator[Program]:
-    """The two forms of a program, one when they are the same."""
-    yield source.whole
-    if source.program is not source.whole:
-        yield source.program
-
-
+@paused()
 def mine(sources: list[Source], min_support: int = 3) -> list[Pattern]:
     """Patterns with support of at least `min_support` distinct tasks, most supported first.
 
-    Two passes: the first only counts keys, so that memory holds regions of frequent patterns alone. The order in which
-    the programs came does not matter.
+    Keys are counted first, so that memory holds places of frequent patterns alone; programs of one shape are looked
+    at once. The order in which the programs came does not matter.
     """
     sources = sorted(sources, key=lambda source: (source.task, source.trace.id, source.step))
+    groups = groups_of(sources)
     tasks: dict[str, set[str]] = defaultdict(set)
-    for source in sources:
-        for program in both(source):
-            for region in regions(program):
-                seen = tasks[region.key]
-                if len(seen) < min_support:
-                    seen.add(source.task)
+    for group in groups:
+        for key in {region.key for program in group.model.forms() for region in regions(program)}:
+            if len(tasks[key]) < min_support:
+                tasks[key] |= group.tasks
     frequent = {key for key, seen in tasks.items() if len(seen) >= min_support}
-    places: dict[str, list[Occurrence]] = defaultdict(list)
-    for source in sources:
-        for program in both(source):
-            for region in regions(program):
-                if region.key in frequent and len(places[region.key]) < _MAX_PLACES:
-                    places[region.key].append(Occurrence(source, region))
-    patterns = [_pattern(key, found) for key, found in places.items()]
-    patterns += [_pattern(key, found, symbols) for key, symbols, found in _cuts(sources, min_support)]
+    places: dict[str, list[Place]] = defaultdict(list)
+    for group in groups:
+        for form, program in enumerate(group.model.forms()):
+            for number, region in enumerate(regions(program)):
+                if region.key in frequent:
+                    places[region.key].append((group, region, (form, number, ())))
+    patterns = [_pattern(key, Places(found)) for key, found in places.items()]
+    for found, symbols in _cuts(groups, min_support):
+        patterns.append(_pattern(found[0][1].key, Places(found), symbols))
     usable = [pattern for pattern in patterns if pattern is not None]
-    return sorted(usable, key=lambda pattern: (-pattern.support, -pattern.example.size, pattern.id))
+    return sorted(usable, key=lambda pattern: (-pattern.support, -pattern.outline.size, pattern.id))
 
 
-def _cuts(sources: list[Source], least: int) -> Iterator[tuple[str, tuple[str, ...], list[Occurrence]]]:
+def _cuts(groups: list[Group], least: int) -> Iterator[tuple[list[Place], tuple[str, ...]]]:
     roots: list[cuts.Root] = []
-    owners: list[tuple[Source, Program]] = []
-    for source in sources:
-        for node in cuts.expressions(ast.walk(source.whole.tree)):
-            if id(node) not in source.whole.specs:
-                roots.append(cuts.Root(node, source.task, source.whole.fixed, total(node)))
-                owners.append((source, source.whole))
+    owners: list[tuple[Group, int]] = []
+    for group in groups:
+        program, tasks = group.model.whole, frozenset(islice(group.tasks, least))
+        for number, node in enumerate(cuts.expressions(walk(program.tree))):
+            if id(node) not in program.specs:
+                size = program.tokens(node)
+                roots.append(cuts.Root(node, tasks, program.fixed, size, len(group.ranks)))
+                owners.append((group, number))
     for cut in cuts.grow(roots, least):
-        found = [
-            Occurrence(owners[number][0], cut_region(owners[number][1], node, holes, cut.symbols))
-            for number, node, holes in cut.places[:_MAX_PLACES]
-        ]
-        yield found[0].region.key, cut.symbols, found
+        found: list[Place] = []
+        for place, node, holes in cut.places:
+            group, number = owners[place]
+            region = cut_region(group.model.whole, node, holes, cut.symbols)
+            found.append((group, region, (0, number, cut.symbols)))
+        yield found, cut.symbols
 
 
-def _pattern(key: str, occurrences: list[Occurrence], symbols: tuple[str, ...] = ()) -> Pattern | None:
-    example = occurrences[0].region
+def _pattern(key: str, occurrences: Places, symbols: tuple[str, ...] = ()) -> Pattern | None:
+    example = occurrences[0].shape
     varying: list[int] = []
     defaults: list[tuple[float, int, str]] = []
+    constants: list[tuple[int, str]] = []
     for index in range(len(example.holes)):  # of a function they are all constants
-        values = Counter(_value(place.region.holes[index]) for place in occurrences)
+        values = occurrences.values(index)
         value, count = max(values.items(), key=lambda item: (item[1], item[0]))
         if len(values) > 1 or not value:
             share = count / len(occurrences)
@@ -228,6 +186,8 @@ def _pattern(key: str, occurrences: list[Occurrence], symbols: tuple[str, ...] =
                 defaults.append((-share, index, value))
             else:
                 varying.append(index)
+        else:
+            constants.append((index, value))
     spread = _spread_hole(example, varying, occurrences)
     if spread is not None:
         varying = [index for index in varying if index != spread]
@@ -238,11 +198,13 @@ def _pattern(key: str, occurrences: list[Occurrence], symbols: tuple[str, ...] =
     parameters = len(varying) + len(example.inputs)
     if not 1 <= parameters <= _MAX_PARAMETERS or (example.kind == "function" and varying):
         return None
-    support = len({occurrence.source.task for occurrence in occurrences})
+    support = occurrences.tasks()
     given = tuple((index, value) for _, index, value in defaults)
-    return Pattern(
+    found = Pattern(
         key, example.kind, occurrences, tuple(varying), support, given, symbols, spread is not None
     )
+    found.constants = tuple(constants)
+    return found
 
 
 _LOOKERS = frozenset(
@@ -264,12 +226,12 @@ _LOOKERS = frozenset(
 )
 
 
-def _spread_hole(region: Region, varying: list[int], occurrences: list[Occurrence]) -> int | None:
+def _spread_hole(region: Region, varying: list[int], occurrences: Places) -> int | None:
     """The hole that always is a list, written out, that the region only looks at: it may as well be a tuple."""
     if region.kind == "function":
         return None
     for index in reversed(varying):
-        lists = all(is_spreadable(place.region.holes[index]) for place in occurrences)
+        lists = all(is_spreadable(shape.holes[index]) for shape in occurrences.shapes().values())
         if lists and _is_looked_at(region, region.holes[index]):
             return index
     return None
@@ -290,7 +252,7 @@ def _is_looked_at(region: Region, hole: ast.expr) -> bool:
     if names & set(region.outputs):
         return False
     for root in region.nodes:
-        for node in ast.walk(root):
+        for node in walk(root):
             if isinstance(node, ast.Assign) and node.value is hole:
                 continue
             for child in ast.iter_child_nodes(node):
@@ -317,11 +279,6 @@ def _looks(node: ast.AST, child: ast.AST) -> bool:
     return isinstance(node, ast.For | ast.comprehension) and node.iter is child
 
 
-def _value(hole: ast.expr) -> str:
-    """A literal as text; empty for what is computed."""
-    return ast.unparse(hole) if is_literal(hole) else ""
-
-
 def fits(pattern: Pattern, holes: tuple[ast.expr, ...]) -> bool:
     """Whether a region of the pattern's shape also has the values that stayed constants."""
     varying = set(pattern.varying)
@@ -335,7 +292,7 @@ def fits(pattern: Pattern, holes: tuple[ast.expr, ...]) -> bool:
 
 def definition_cost(pattern: Pattern) -> int:
     """Tokens of the tool itself: its body, its signature with types, its return."""
-    example = pattern.example
+    example = pattern.outline
     if pattern.kind == "function":
         return example.size + 3 * len(example.inputs) + 2
     parameters = len(pattern.varying) + len(example.inputs)

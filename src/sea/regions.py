@@ -8,8 +8,9 @@ import ast
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from sea.normalise import BUILTINS, cost, is_literal
+from sea.normalise import BUILTINS, children, cost, is_literal, walk
 from sea.tokens import NAMING, below, nested, own
 
 MAX_WINDOW = 8
@@ -68,6 +69,19 @@ class Program:
     least: int = MIN_COST
     """Regions of fewer tokens are none."""
     sizes: dict[int, int] = field(default_factory=dict)
+    known: "list[Region] | None" = None
+    """Its regions, once they were asked for."""
+
+    def __getstate__(self) -> tuple[object, ...]:
+        """What is not found again from the tree."""
+        own = self.fixed - BUILTINS
+        return self.tree, self.keep, own, self.helpers, self.least, regions(self)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.tree, self.keep, own, self.helpers, self.least, self.known = state
+        self.fixed = BUILTINS | own
+        self.order, self.last, self.specs, self.uses, self.sizes = {}, {}, set(), {}, {}
+        _number(self.tree, self, 0)
 
     def tokens(self, node: ast.AST) -> int:
         """Tokens of a node and all that is below it, counted once."""
@@ -82,11 +96,11 @@ def survey(tree: ast.Module, keep: frozenset[str], preset: frozenset[str] = froz
     """Number the nodes of a program and note where names are used; `preset` are names its runtime imports."""
     imported = {
         alias.asname or alias.name.partition(".")[0]
-        for node in ast.walk(tree)
+        for node in walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
-    helpers = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    helpers = {node.name for node in walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     program = Program(tree, keep, BUILTINS | imported | preset, frozenset(helpers))
     _number(tree, program, 0)
     return program
@@ -99,15 +113,21 @@ def _number(node: ast.AST, program: Program, position: int) -> int:
     if isinstance(node, ast.Name):
         program.uses.setdefault(node.id, []).append((position, isinstance(node.ctx, ast.Load)))
     following = position + 1
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         following = _number(child, program, following)
     program.last[id(node)] = following - 1
     return following
 
 
-def regions(program: Program) -> Iterator[Region]:
+def regions(program: Program) -> list[Region]:
     """Every region of a program, large ones first within a place."""
-    for node in ast.walk(program.tree):
+    if program.known is None:
+        program.known = list(_regions(program))
+    return program.known
+
+
+def _regions(program: Program) -> Iterator[Region]:
+    for node in walk(program.tree):
         for body in _bodies(node):
             yield from _windows(program, body, isinstance(node, ast.Module))
         if isinstance(node, ast.FunctionDef) and node in program.tree.body:
@@ -131,8 +151,8 @@ def _windows(program: Program, body: list[ast.stmt], whole: bool) -> Iterator[Re
 
 
 def _is_unfit(stmt: ast.stmt) -> bool:
-    loops = sum(isinstance(node, ast.For | ast.While) for node in ast.walk(stmt))
-    for node in ast.walk(stmt):
+    loops = sum(isinstance(node, ast.For | ast.While) for node in walk(stmt))
+    for node in walk(stmt):
         if isinstance(node, _NEVER) or (isinstance(node, ast.Break | ast.Continue) and not loops):
             return True
         if isinstance(node, ast.Name) and node.id in _EFFECTS:
@@ -167,7 +187,7 @@ def _window(program: Program, stmts: list[ast.stmt]) -> Iterator[Region]:
 
 
 def _written_size(program: Program, nodes: list[ast.stmt] | list[ast.expr]) -> int:
-    named = sum(hasattr(inner, "meaning") for node in nodes for inner in ast.walk(node))
+    named = sum(hasattr(inner, "meaning") for node in nodes for inner in walk(node))
     return sum(program.tokens(node) for node in nodes) + NAMING * named
 
 
@@ -182,7 +202,7 @@ def _always_stored(stmts: list[ast.stmt]) -> set[str]:
             targets = [stmt.target]
         elif isinstance(stmt, ast.If) and stmt.orelse:
             found |= _always_stored(stmt.body) & _always_stored(stmt.orelse)
-        found |= {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+        found |= {node.id for target in targets for node in walk(target) if isinstance(node, ast.Name)}
     return found
 
 
@@ -199,7 +219,7 @@ def _is_glue(stmts: list[ast.stmt]) -> bool:
         ast.AugAssign,
         ast.If,
     )
-    return not any(isinstance(node, working) for stmt in stmts for node in ast.walk(stmt))
+    return not any(isinstance(node, working) for stmt in stmts for node in walk(stmt))
 
 
 def _read_outside(program: Program, name: str, first: int, last: int) -> bool:
@@ -213,9 +233,9 @@ def _names(nodes: list[ast.stmt] | list[ast.expr]) -> dict[str, list[str]]:
     for node in nodes:
         bound |= {
             name.id
-            for inner in ast.walk(node)
+            for inner in walk(node)
             if isinstance(inner, ast.comprehension)
-            for name in ast.walk(inner.target)
+            for name in walk(inner.target)
             if isinstance(name, ast.Name)
         }
         _note(node, found)
@@ -233,16 +253,16 @@ def _note(node: ast.AST, found: dict[str, list[str]]) -> None:
         return
     if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
         found.setdefault(node.target.id, []).append("load")
-    children = list(ast.iter_child_nodes(node))
+    parts = children(node)
     if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
-        children.sort(key=lambda child: child is not node.value)
+        parts.sort(key=lambda child: child is not node.value)
     elif isinstance(node, ast.For):
-        children.sort(key=lambda child: child is not node.iter)
+        parts.sort(key=lambda child: child is not node.iter)
     elif isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
-        children.sort(key=lambda child: not isinstance(child, ast.comprehension))
+        parts.sort(key=lambda child: not isinstance(child, ast.comprehension))
     elif isinstance(node, ast.comprehension):
-        children.sort(key=lambda child: child is not node.iter)
-    for child in children:
+        parts.sort(key=lambda child: child is not node.iter)
+    for child in parts:
         _note(child, found)
 
 
@@ -254,7 +274,7 @@ def _expression(program: Program, node: ast.expr) -> Iterator[Region]:
     ):
         return
     working = (ast.BinOp, ast.Call, ast.Compare, ast.Subscript, ast.JoinedStr)
-    if not any(isinstance(inner, working) for inner in ast.walk(node)) or _is_unfit(ast.Expr(node)):
+    if not any(isinstance(inner, working) for inner in walk(node)) or _is_unfit(ast.Expr(node)):
         return
     inside = _names([node])
     inputs = tuple(
@@ -289,14 +309,12 @@ def _function(program: Program, node: ast.FunctionDef) -> Iterator[Region]:
         or arguments.posonlyargs
     ):
         return
-    free = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)} & (
-        program.helpers - {node.name}
-    )
-    effects = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)} & _EFFECTS
+    free = {inner.id for inner in walk(node) if isinstance(inner, ast.Name)} & (program.helpers - {node.name})
+    effects = {inner.id for inner in walk(node) if isinstance(inner, ast.Name)} & _EFFECTS
     banned = tuple(
         kind for kind in _NEVER if kind not in (ast.Return, ast.FunctionDef, ast.Lambda, ast.Starred)
     )
-    if free or effects or any(isinstance(inner, banned) for inner in ast.walk(node)) or not arguments.args:
+    if free or effects or any(isinstance(inner, banned) for inner in walk(node)) or not arguments.args:
         return
     key, holes, names = canon([node], program.fixed - {node.name})
     span = (program.order[id(node)], program.last[id(node)])

@@ -3,16 +3,18 @@
 import ast
 import copy
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from sea import cuts
 from sea.forms import without_unused_imports
 from sea.generate import draft_code
 from sea.inline import computes, is_one_operation
-from sea.normalise import cost, is_literal, straighten
-from sea.patterns import Pattern, Source, fits
+from sea.normalise import cost, is_literal, straighten, walk
+from sea.patterns import Occurrence, Pattern, Source, fits, is_spreadable
 from sea.regions import Program, Region, cut_region, regions
+from sea.shapes import filled
+from sea.sources import At
 from sea.specify import draft
 from sea.tile import Sites, Tiling, Use
 from sea.tokens import nested
@@ -44,28 +46,36 @@ class Index:
 
     def sites(self, source: Source, strict: bool) -> Sites:
         """Every place in one form of a program where one of the tools fits: in its whole normal form, or near it."""
+        found = Sites(source.whole if strict else source.program, strict)
+        for name, pattern, region, _ in self.matches(source, strict):
+            if fits(pattern, region.holes):
+                found.add(use_of(name, pattern, region))
+        return found
+
+    def matches(self, source: Source, strict: bool) -> Iterator[tuple[str, Pattern, Region, At]]:
+        """Every place of the shape of one of the tools, whether its constants fit or not."""
         program = source.whole if strict else source.program
-        found = Sites(program, strict)
-        for region in regions(program) if self._kinds - {"cut"} else ():
+        form = int(program is not source.whole)
+        for number, region in enumerate(regions(program) if self._kinds - {"cut"} else ()):
             named = self._by_key.get(region.key)
-            if (
-                named is not None
-                and fits(named[1], region.holes)
-                and self._is_free(program, named[0], region)
-                and self._counts(source, strict, named[1], region)
-            ):
-                found.add(use_of(*named, region))
-        for node in cuts.expressions(ast.walk(program.tree)) if self._cuts else ():
+            if named is not None and self._suits(source, strict, *named, region):
+                yield *named, region, (form, number, ())
+        for number, node in enumerate(cuts.expressions(walk(program.tree)) if self._cuts else ()):
             if id(node) in program.specs:
                 continue
             top = cuts.label(node, program.fixed)
             for name, pattern in self._cuts.get(top[0], ()) if top else ():
                 holes = cuts.match(pattern.symbols, node, program.fixed)
-                if holes is not None and fits(pattern, holes):
+                if holes is not None:
                     region = cut_region(program, node, holes, pattern.symbols)
-                    if self._is_free(program, name, region) and self._counts(source, strict, pattern, region):
-                        found.add(use_of(name, pattern, region))
-        return found
+                    if self._suits(source, strict, name, pattern, region):
+                        yield name, pattern, region, (form, number, pattern.symbols)
+
+    def _suits(self, source: Source, strict: bool, name: str, pattern: Pattern, region: Region) -> bool:
+        program = source.whole if strict else source.program
+        if pattern.spread and not is_spreadable(region.holes[pattern.varying[-1]]):
+            return False
+        return self._is_free(program, name, region) and self._counts(source, strict, pattern, region)
 
     def _counts(self, source: Source, strict: bool, pattern: Pattern, region: Region) -> bool:
         """Whether a call does more there than to name one operation."""
@@ -81,9 +91,26 @@ class Index:
 
 def names_one_operation(pattern: Pattern) -> bool:
     """Whether a pattern's tool would be one operation."""
-    if isinstance(pattern.example.nodes[0], ast.FormattedValue):
+    if isinstance(pattern.outline.nodes[0], ast.FormattedValue):
         return False
-    return is_one_operation(draft_code(draft(replace(pattern, occurrences=pattern.occurrences[:1]), set())))
+    return is_one_operation(code_of(pattern))
+
+
+def code_of(pattern: Pattern) -> str:
+    """The pattern's tool, with names of one of the programs."""
+    if not pattern.code:
+        pattern.code = draft_code(draft(replace(pattern, occurrences=[_nearest(pattern)]), set()))
+    return pattern.code
+
+
+def _nearest(pattern: Pattern) -> Occurrence:
+    """The first occurrence, or the like of it in a program whose trees are there, with the pattern's constants."""
+    first = pattern.occurrences[0]
+    owner = first.source.model.whose
+    texts = ((filled(first.shape.holes[index]), value) for index, value in pattern.fixed())
+    if owner is None or any(text(owner.numbers) != value for text, value in texts):
+        return first
+    return Occurrence(owner, first.shape)
 
 
 _LEAST_STATEMENTS = 2
@@ -219,9 +246,3 @@ class _Writer:
         self.used.add(use.tool)
         arguments = [self._expr(given, True, before) for given in use.arguments]
         return ast.Call(ast.Name(use.tool, ast.Load()), arguments, [])
-
-
-def sites_of(source: Source, index: Index) -> Iterable[Sites]:
-    """The places in both forms of a program."""
-    yield index.sites(source, True)
-    yield index.sites(source, False)

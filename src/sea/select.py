@@ -9,15 +9,15 @@ import hashlib
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 
-from sea.generate import draft_code
+from sea.collector import paused
 from sea.inline import is_empty
 from sea.patterns import Occurrence, Pattern, Source, definition_cost
-from sea.rewrite import Index, is_skeleton, names_one_operation, sites_of
-from sea.specify import draft
-from sea.tile import Sites, Tiling, Use
+from sea.places import Places
+from sea.reach import Alike, Reach
+from sea.rewrite import Index, code_of, is_skeleton, names_one_operation
 
 MAX_CANDIDATES = 600
 MAX_PROGRAMS = 3000
@@ -25,30 +25,7 @@ MAX_PROGRAMS = 3000
 _ROUNDS = 3
 
 
-@dataclass
-class _Scored:
-    """One program: where tools could stand in it, and what it costs now."""
-
-    source: Source
-    sites: list[Sites]
-    cost: int
-    used: Counter[str] = field(default_factory=Counter)
-
-    def with_tools(self, allowed: set[str]) -> int:
-        """Tokens with these tools."""
-        return min([self.source.size, *(Tiling(sites, allowed).program() for sites in self.sites)])
-
-    def uses(self, allowed: set[str]) -> list[Use]:
-        """The calls of the best way."""
-        best, found = self.source.size, None
-        for sites in self.sites:
-            tiling = Tiling(sites, allowed)
-            price = tiling.program()
-            if price < best:
-                best, found = price, tiling
-        return [*found.chosen.values(), *found.calls.values()] if found is not None else []
-
-
+@paused()
 def choose(
     patterns: list[Pattern],
     sources: list[Source],
@@ -71,12 +48,18 @@ def choose(
         sources = sorted(sources, key=lambda source: (_hash(source.task), source.trace.id, source.step))[
             :MAX_PROGRAMS
         ]
-    scored = [_Scored(source, _within_reach(source, index), source.size) for source in sources]
+    reach = Reach(index)
+    scored = reach.gather(sources)
     where = _where(scored)
     prices = {key: definition_cost(pattern) for key, pattern in by_key.items()}
-    search = _Search(scored, where, prices, least_tasks, scale)
+    search = _Search(where, prices, least_tasks, scale)
     taken = search.run(limit)
-    return _explained(taken, by_key, scored, prices)
+    best_uses = {id(one): one.uses(set(taken)) for one in scored}
+    places: dict[str, list[Occurrence]] = defaultdict(list)
+    for source, one in zip(sources, scored, strict=True):
+        for use in best_uses[id(one)]:
+            places[use.tool].append(reach.occurrence(source, use))
+    return _explained(taken, by_key, places, prices)
 
 
 def _working(
@@ -93,12 +76,20 @@ def _working(
 
 def _idle(pattern: Pattern, least_tasks: int) -> str:
     """Why a pattern's tool would do nothing of its own; empty when it would."""
-    if isinstance(pattern.example.nodes[0], ast.FormattedValue):
+    if isinstance(pattern.outline.nodes[0], ast.FormattedValue):
         return "it is a part of a text, not a value"
-    why = is_empty(draft_code(draft(replace(pattern, occurrences=pattern.occurrences[:1]), set())))
+    why = is_empty(code_of(pattern))
     if why or not names_one_operation(pattern):
         return why
-    tasks = {place.source.task for place in pattern.occurrences if is_skeleton(place.source, place.region)}
+    skeletons: dict[int, bool] = {}
+    tasks: set[str] = set()
+    for place in pattern.occurrences:
+        known = skeletons.get(id(place.shape))
+        if known is None:
+            owner = place.source.model.whose or place.source
+            known = skeletons[id(place.shape)] = is_skeleton(owner, place.shape)
+        if known:
+            tasks.add(place.source.task)
     return "" if len(tasks) >= least_tasks else "it only names one operation"
 
 
@@ -106,27 +97,23 @@ def _hash(task: str) -> bytes:
     return hashlib.blake2b(task.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def _within_reach(source: Source, index: Index) -> list[Sites]:
-    """The forms of a program that all tools together could shorten."""
-    found = list(sites_of(source, index))
-    return [sites for sites in found if Tiling(sites, None).program() < source.size]
-
-
 def _promise(pattern: Pattern) -> int:
     """At most what a pattern could save."""
-    saved = sum(place.region.size - 3 - len(pattern.varying) for place in pattern.occurrences)
+    places = pattern.occurrences
+    tokens = places.tokens() if isinstance(places, Places) else sum(place.shape.size for place in places)
+    saved = tokens - (3 + len(pattern.varying)) * len(places)
     return saved - definition_cost(pattern)
 
 
-def _where(scored: list[_Scored]) -> dict[str, list[int]]:
-    found: dict[str, dict[int, None]] = defaultdict(dict)
-    for number, one in enumerate(scored):
+def _where(scored: list[Alike]) -> dict[str, list[Alike]]:
+    found: dict[str, dict[int, Alike]] = defaultdict(dict)
+    for one in {id(one): one for one in scored}.values():
         for sites in one.sites:
             for places in (sites.expressions, sites.windows, sites.functions):
                 for uses in places.values():
                     for use in uses:
-                        found[use.tool][number] = None
-    return {tool: list(numbers) for tool, numbers in found.items()}
+                        found[use.tool][id(one)] = one
+    return {tool: list(alike.values()) for tool, alike in found.items()}
 
 
 class _Search:
@@ -134,13 +121,11 @@ class _Search:
 
     def __init__(
         self,
-        scored: list[_Scored],
-        where: dict[str, list[int]],
+        where: dict[str, list[Alike]],
         prices: dict[str, int],
         least_tasks: int,
         scale: float,
     ) -> None:
-        self._scored = scored
         self._where = where
         self._prices = prices
         self._least = least_tasks
@@ -180,11 +165,11 @@ class _Search:
         """Tokens saved by one more tool, its own taken off; what the best task alone brings does not count."""
         allowed = self._taken | {key}
         per_task: Counter[str] = Counter()
-        for number in self._where[key]:
-            one = self._scored[number]
+        for one in self._where[key]:
             saved = one.cost - one.with_tools(allowed)
             if saved > 0:
-                per_task[one.source.task] += saved
+                for task, programs in one.tasks.items():
+                    per_task[task] += saved * programs
         if len(per_task) < self._least:
             return 0
         return sum(per_task.values()) - max(per_task.values()) - self._prices[key]
@@ -194,8 +179,8 @@ class _Search:
         self._update(key)
 
     def _update(self, key: str) -> None:
-        for number in self._where[key]:
-            self._scored[number].cost = self._scored[number].with_tools(self._taken)
+        for one in self._where[key]:
+            one.cost = one.with_tools(self._taken)
 
     def _prune(self, order: list[str]) -> int:
         """Take away, one by one, tools without which the whole is shorter."""
@@ -203,11 +188,11 @@ class _Search:
         for key in list(order):
             rest = self._taken - {key}
             per_task: Counter[str] = Counter()
-            for number in self._where[key]:
-                one = self._scored[number]
+            for one in self._where[key]:
                 lost = one.with_tools(rest) - one.cost
                 if lost > 0:
-                    per_task[one.source.task] += lost
+                    for task, programs in one.tasks.items():
+                        per_task[task] += lost * programs
             if self._scale * sum(per_task.values()) <= self._prices[key] or len(per_task) < self._least:
                 self._taken = rest
                 order.remove(key)
@@ -217,16 +202,11 @@ class _Search:
 
 
 def _explained(
-    taken: list[str], by_key: dict[str, Pattern], scored: list[_Scored], prices: dict[str, int]
+    taken: list[str], by_key: dict[str, Pattern], places: dict[str, list[Occurrence]], prices: dict[str, int]
 ) -> list[Pattern]:
     """Patterns with the places they are used in when all of them are there."""
-    allowed = set(taken)
-    places: dict[str, list[Occurrence]] = defaultdict(list)
-    for one in scored:
-        for use in one.uses(allowed):
-            places[use.tool].append(Occurrence(one.source, use.region))
     chosen = []
     for key in taken:
-        saved = sum(max(1, place.region.size - 3) for place in places[key]) - prices[key]
+        saved = sum(max(1, place.shape.size - 3) for place in places[key]) - prices[key]
         chosen.append(replace(by_key[key], saving=saved, chosen_for=places[key]))
     return sorted(chosen, key=lambda pattern: (-pattern.saving, pattern.id))

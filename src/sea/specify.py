@@ -139,7 +139,7 @@ class Draft:
 
 def draft(pattern: Pattern, taken: set[str]) -> Draft:
     """Names for a pattern and its tree with them; `taken` holds tool names in use and gets the new one."""
-    example, seen = pattern.example, pattern.occurrences[:_SEEN]
+    example, seen = pattern.example, list(pattern.occurrences[:_SEEN])
     inputs = [example.names.index(name) for name in example.inputs]
     used: set[str] = set()
     words = {index: _best([place.region.names[index] for place in seen], used, "value") for index in inputs}

@@ -10,6 +10,7 @@ from sea import cuts
 from sea.normalise import BUILTINS
 from sea.patterns import Occurrence, Pattern, Source
 from sea.regions import Program, Region, cut_region, regions, survey
+from sea.sources import Model
 from sea.trace import Step, Trace
 
 
@@ -47,7 +48,7 @@ def restored(data: dict[str, Any]) -> Pattern:
             f"a tool's pattern cannot be read again: {str(data['text'])[:80]!r}; make the library anew"
         )
     trace = Trace("library", "library", "library", (Step(str(data["text"])),))
-    place = Occurrence(Source(trace, 0, program, program, region.size), region)
+    place = Occurrence(Source(trace, 0, Model(program, program, region.size)), region)
     defaults = tuple((int(index), str(value)) for index, value in data["defaults"])
     varying = tuple(map(int, data["varying"]))
     kind, support = str(data["kind"]), int(data["support"])

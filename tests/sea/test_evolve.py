@@ -1,6 +1,7 @@
 """Traces to a library in one run: validated tools, the same bytes for the same seed, nothing without a sandbox."""
 
 import importlib
+import itertools
 import json
 import os
 import socket
@@ -12,10 +13,10 @@ import pytest
 
 from daytona_sdk import Daytona, DaytonaConfig
 from sea.box import Box, NoSandbox
-from sea.evolve import Funnel, drop_duplicates, evolve, split
+from sea.evolve import Funnel, canonical, drop_duplicates, evolve, split
 from sea.ingest import BadInput
 from sea.library import Library
-from sea.trace import Trace
+from sea.trace import Step, Trace
 from sea.verify import GATES, Candidate, Verdict
 from tests.sea.conftest import EXAMPLES, records
 from tests.sea.specs import specification
@@ -48,6 +49,18 @@ def test_traces_become_tools_that_passed_every_gate(evolved):
         assert evidence["support"] == len(evidence["tasks"]) >= 3
         assert evidence["held_out_tasks"]
         assert not set(evidence["held_out_tasks"]) & set(evidence["tasks"])
+
+
+def test_traces_are_taken_in_one_order_whatever_line_they_were_read_from():
+    def read(codes: list[str]) -> list[Trace]:
+        return [
+            Trace(f"line-{line}", f"t{code[-1]}", f"some.jsonl:{line}", (Step(code),))
+            for line, code in enumerate(codes)
+        ]
+
+    codes = ["ans = 1 + 2", "ans = 2 + 2", "ans = 5 - 2", "ans = 1 + 3"]
+    orders = {tuple(t.steps for t in canonical(read(list(p)))) for p in itertools.permutations(codes)}
+    assert len(orders) == 1
 
 
 def test_the_same_seed_gives_the_same_bytes(evolved, box, traces, tmp_path):

@@ -74,10 +74,10 @@ def run_with(config: DaytonaConfig, arguments: Sequence[str]) -> None:
 @click.option("--only", default=",".join(METRICS), help="Metrics, separated by commas; default: all.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides which task is on which side.")
 @click.option(
-    "--sample", type=click.IntRange(min=1), default=20, show_default=True, help="Tools for M4 to M6."
+    "--sample", type=click.IntRange(min=1), default=15, show_default=True, help="Tools for M4 to M6."
 )
 @click.option(
-    "--traces", type=click.IntRange(min=1), default=10_000, show_default=True, help="Traces for M8."
+    "--traces", type=click.IntRange(min=1), default=100_000, show_default=True, help="Traces for M8."
 )
 @click.pass_context
 def bench(context: click.Context, data: Path | None, only: str, seed: int, sample: int, traces: int) -> None:

@@ -13,19 +13,20 @@ from sea.bench.population import Tool, packages, renamed
 from sea.bench.rows import Row
 from sea.box import Box
 from sea.gates import hostile
-from sea.gates.evidence import Evidence
-from sea.gates.judge import STEPS, WITHOUT_MUTATION, judge
+from sea.gates.judge import STEPS, WITHOUT_MUTATION, Gate, judge
 from sea.gates.lab import Lab, Program
 from sea.gates.mutants import scoring, strengthening
 from sea.gates.strength import LEAST_SCORE, different, measure
 
 _PLANTED = 4
+_ATTACKS_AT_ONCE = 6
+"""Most of them sleep or wait for their limits."""
 _CAUGHT, _LOST, _MEDIAN, _SECONDS = 0.98, 0.02, 0.92, 2.0
 
 
 def m4(tools: Sequence[Tool], box: Box, seed: int, say: Callable[[str], None]) -> Iterator[Row]:
-    """Planted bad tools rejected by the recorded calls, the generated tests and the original; good ones accepted."""
-    table: Counter[tuple[str, str, bool]] = Counter()
+    """Planted bad tools rejected by the recorded calls and the original; good ones accepted."""
+    table: Counter[tuple[str, bool]] = Counter()
     say(f"M4: planting beside {len(tools)} tools")
     pool = ThreadPoolExecutor(THREADS)
     try:
@@ -37,8 +38,8 @@ def m4(tools: Sequence[Tool], box: Box, seed: int, say: Callable[[str], None]) -
         pool.shutdown(cancel_futures=True)
     yield _rejected("mutants", table, "mutant")
     yield _rejected("wrong constants", table, "constant")
-    kept = sum(count for (kind, _, accepted), count in table.items() if kind.startswith("good") and accepted)
-    good = sum(count for (kind, _, _), count in table.items() if kind.startswith("good"))
+    kept = sum(count for (kind, accepted), count in table.items() if kind.startswith("good") and accepted)
+    good = sum(count for (kind, _), count in table.items() if kind.startswith("good"))
     lost = (good - kept) / good if good else 0.0
     yield Row(
         "M4", "good tools lost", f"{lost:.1%} of {good}", "-", "<= 2 %", lost <= _LOST if good else None
@@ -46,9 +47,8 @@ def m4(tools: Sequence[Tool], box: Box, seed: int, say: Callable[[str], None]) -
     yield _hostile(box, say)
 
 
-def _rejected(title: str, table: Counter[tuple[str, str, bool]], kind: str) -> Row:
-    by = "with the original code"
-    rejected, total = table[kind, by, False], table[kind, by, False] + table[kind, by, True]
+def _rejected(title: str, table: Counter[tuple[str, bool]], kind: str) -> Row:
+    rejected, total = table[kind, False], table[kind, False] + table[kind, True]
     share = rejected / total if total else 0.0
     return Row("M4", title, f"{share:.1%} of {total}", "-", ">= 98 %", share >= _CAUGHT if total else None)
 
@@ -56,15 +56,23 @@ def _rejected(title: str, table: Counter[tuple[str, str, bool]], kind: str) -> R
 def _hostile(box: Box, say: Callable[[str], None]) -> Row:
     """Attacks turned away by all gates and, without the static policy, by the sandboxes alone."""
     lab, refused = Lab(box), [0, 0]
-    for number, steps in enumerate((STEPS, STEPS[1:])):
-        for attack, code in hostile.ATTACKS.items():
-            accepted = judge(code, hostile.NAME, hostile.EVIDENCE, lab, steps).accepted
+    ways = [(number, attack) for number in (0, 1) for attack in hostile.ATTACKS]
+    pool = ThreadPoolExecutor(_ATTACKS_AT_ONCE)
+    try:
+        found = pool.map(lambda way: _attacked(way[1], STEPS[way[0] :], lab), ways)
+        for (number, attack), accepted in zip(ways, found, strict=True):
             refused[number] += not accepted
             if accepted:
                 say(f"  accepted: {attack}")
+    finally:
+        pool.shutdown(cancel_futures=True)
     total = len(hostile.ATTACKS)
     text = f"{refused[0]}, by sandboxes alone {refused[1]}, of {total}"
     return Row("M4", "hostile code", text, "-", "100 %", refused == [total, total])
+
+
+def _attacked(attack: str, steps: Sequence[tuple[str, Gate]], lab: Lab) -> bool:
+    return judge(hostile.ATTACKS[attack], hostile.NAME, hostile.EVIDENCE, lab, steps).accepted
 
 
 def planted(code: str, name: str, rng: random.Random, most: int) -> list[tuple[str, str]]:
@@ -85,18 +93,17 @@ def planted(code: str, name: str, rng: random.Random, most: int) -> list[tuple[s
     return found
 
 
-def plant(tool: Tool, box: Box, seed: int) -> tuple[Counter[tuple[str, str, bool]], list[str]]:
-    """(kind, judged by, accepted) counted over what was planted beside one tool, and a line for each miss."""
-    table: Counter[tuple[str, str, bool]] = Counter()
+def plant(tool: Tool, box: Box, seed: int) -> tuple[Counter[tuple[str, bool]], list[str]]:
+    """(kind, accepted) counted over what was planted beside one tool, and a line for each miss."""
+    table: Counter[tuple[str, bool]] = Counter()
     missed: list[str] = []
     lab, evidence = Lab(box, packages(tool.code)), tool.evidence
     admitted = judge(tool.code, tool.name, evidence, lab, seed=seed)
-    table["good, as it is", "all gates", admitted.accepted] += 1
+    table["good, as it is", admitted.accepted] += 1
     if not admitted.accepted:
         return table, [f"good {tool.name}: {admitted.reason}"]
-    tests = Evidence((*evidence.examples, *admitted.tests), equality=evidence.equality)
     good = judge(renamed(tool.code, tool.name), tool.name, evidence, lab, WITHOUT_MUTATION, seed + 1)
-    table["good, renamed", "all gates", good.accepted] += 1
+    table["good, renamed", good.accepted] += 1
     if not good.accepted:
         missed.append(f"good {tool.name}: {good.reason}")
     bad = planted(tool.code, tool.name, random.Random(f"{seed} {tool.name}"), _PLANTED)  # noqa: S311
@@ -104,11 +111,9 @@ def plant(tool: Tool, box: Box, seed: int) -> tuple[Counter[tuple[str, str, bool
     real = different(Program(tool.code, tool.name), programs, evidence.calls, lab, seed + 99)
     for (kind, text), counts in zip(bad, real, strict=True):
         if counts:
-            by_tests = judge(text, tool.name, tests, lab, WITHOUT_MUTATION, seed + 1).accepted
-            by_all = judge(text, tool.name, evidence, lab, WITHOUT_MUTATION, seed + 1).accepted
-            table[kind, "recorded calls and generated tests", by_tests] += 1
-            table[kind, "with the original code", by_all] += 1
-            if by_all:
+            accepted = judge(text, tool.name, evidence, lab, WITHOUT_MUTATION, seed + 1).accepted
+            table[kind, accepted] += 1
+            if accepted:
                 missed.append(f"{kind} of {tool.name}")
     return table, missed
 

@@ -29,10 +29,10 @@ class Setting:
 
     data: Path
     seed: int = 0
-    sample: int = 20
+    sample: int = 15
     """Tools that M4 to M6 look at."""
-    traces: int = 10_000
-    """Traces that M8 mines."""
+    traces: int = 100_000
+    """Traces that M8 mines, after smaller numbers that there are goals for."""
 
     def file(self, name: str) -> Path:
         """A file of the data by its name, in whichever folder.

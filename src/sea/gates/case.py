@@ -15,6 +15,8 @@ from sea.gates.lab import Lab, Outcome, Program, Report, Terms, encoded
 
 LIKE = 120
 """Generated calls that have what held for all recorded ones."""
+GENERATED_S = 0.5
+"""Processor time of a generated call."""
 WILD = 120
 """Generated calls that need not."""
 
@@ -80,13 +82,18 @@ class Case:
     @cached_property
     def report(self) -> Report:
         """The candidate on all calls."""
-        return self.lab.run([self.program], self.calls, Terms(must=len(self.recorded)))[0]
+        return self.lab.run([self.program], self.calls, Terms(must=len(self.recorded), rest_s=GENERATED_S))[0]
 
     @cached_property
     def again(self) -> Report:
-        """The candidate once more: another hash seed, the calls in reverse order."""
-        report = self.lab.run([self.program], self.calls[::-1], Terms(hash_seed=2))[0]
-        return Report(report.error, report.outcomes[::-1], report.cpu_s, report.peak_kib)
+        """The candidate once more: another hash seed, in reverse order the calls that did not end it."""
+        places = [n for n, out in enumerate(self.report.outcomes) if out.kind not in ("ended", "missing")]
+        calls = [self.calls[place] for place in reversed(places)]
+        report = self.lab.run([self.program], calls, Terms(hash_seed=2))[0]
+        found = dict(zip(reversed(places), report.outcomes, strict=True))
+        left = Outcome("missing", error="not called again")
+        outcomes = tuple(found.get(place, left) for place in range(len(self.calls)))
+        return Report(report.error, outcomes, report.cpu_s, report.peak_kib)
 
     @cached_property
     def original(self) -> Report | None:
@@ -94,7 +101,10 @@ class Case:
         original = self.evidence.original
         if original is None:
             return None
-        return self.lab.run([Program(original.code, original.name)], self.calls)[0]
+        terms = Terms(
+            must=len(self.recorded), rest_s=GENERATED_S / 2
+        )  # what is close to the limit is not compared
+        return self.lab.run([Program(original.code, original.name)], self.calls, terms)[0]
 
     def slice(self, report: Report, part: str) -> list[tuple[Any, Outcome]]:
         """(arguments, outcome) of one part of the calls: recorded, like or wild."""

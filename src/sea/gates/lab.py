@@ -72,6 +72,8 @@ class Terms:
     """Calls that may hang or kill their process; then the rest is not made."""
     must: int = 0
     """So many calls at the start must not do that at all: the first that does ends the program."""
+    rest_s: float = CALL_S
+    """Processor time of a call after these."""
     program_s: float = 30.0
     """Wall time of one program, all its calls together."""
     hash_seed: int = 1
@@ -110,6 +112,7 @@ class Lab:
             "memory_mib": terms.memory_mib,
             "failures": terms.failures,
             "must": terms.must,
+            "rest_s": terms.rest_s,
             "program_s": terms.program_s,
             "digest": terms.digest,
             "coarse": terms.coarse,

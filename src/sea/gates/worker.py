@@ -90,8 +90,9 @@ def child(program: dict[str, Any], job: dict[str, Any], start: int, write: int) 
         os._exit(0)
     sys.setrecursionlimit(1000)
     os.write(write, b"[]\n")
-    for data in job["calls"][start:]:
-        signal.setitimer(signal.ITIMER_PROF, job["limit_s"])
+    for number, data in enumerate(job["calls"][start:], start):
+        limit_s = job["limit_s"] if number < job["must"] else min(job["limit_s"], job["rest_s"])
+        signal.setitimer(signal.ITIMER_PROF, limit_s)
         found = outcome(function, data)
         if job["coarse"] and found[0] == "raised":
             found = ["raised"]
