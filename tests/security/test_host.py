@@ -20,6 +20,7 @@ from tidepool.engine.guest import syscalls
 from tidepool.engine.kernel import idmap, mounts
 
 pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
+ROOT = Path(__file__).parents[2]
 
 FIND_CANARY = """
 import os, sys
@@ -249,35 +250,35 @@ def test_control_an_idmapped_clone_handed_out_would_be_written(tmp_path: Path) -
     userns = idmap.create([(0, 1_880_000_000, 1000)])
     clone = mounts.idmapped_clone(str(victim), userns)
     os.close(userns)
-    asked, answered = os.pipe()
-    mapped_read, mapped_write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _write_through(clone, asked, answered, mapped_read)
-    os.close(mapped_read)
-    assert os.read(asked, 1) == b"m"
-    idmap.write_maps(pid, [(0, 1_880_000_000, 1000)])
-    os.write(mapped_write, b"k")
-    os.waitpid(pid, 0)
-    for fd in (asked, answered, mapped_write, clone):
-        os.close(fd)
+    # A program of its own: a fork of this process would have its threads' locks, and nobody to unlock them.
+    code = f"from tests.security.test_host import _write_through; _write_through({clone})"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=[clone],
+        cwd=ROOT,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stdout.read(1) == b"m"
+        idmap.write_maps(child.pid, [(0, 1_880_000_000, 1000)])
+        child.stdin.write(b"k")
+        child.stdin.close()
+    os.close(clone)
     assert (victim / "file").read_text() == "overwritten"
 
 
-def _write_through(clone: int, asked: int, answered: int, mapped: int) -> None:
+def _write_through(clone: int) -> None:
     """What a zygote could do with a clone of a host tree: clear its read-only flag and write."""
-    try:
-        os.close(asked)
-        syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
-        os.write(answered, b"m")
-        os.read(mapped, 1)
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
-        syscalls.mount("t", "/mnt", "tmpfs")
-        os.mkdir("/mnt/v")
-        syscalls.move_mount(clone, "/mnt/v")
-        syscalls.mount_setattr(clone, 0, syscalls.MOUNT_ATTR_RDONLY)
-        with open("/mnt/v/file", "w") as file:
-            file.write("overwritten")
-    finally:
-        os._exit(0)
+    syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
+    os.write(1, b"m")
+    os.read(0, 1)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    syscalls.mount("t", "/mnt", "tmpfs")
+    os.mkdir("/mnt/v")
+    syscalls.move_mount(clone, "/mnt/v")
+    syscalls.mount_setattr(clone, 0, syscalls.MOUNT_ATTR_RDONLY)
+    with open("/mnt/v/file", "w") as file:
+        file.write("overwritten")
