@@ -10,11 +10,13 @@ from sea import observe
 from sea.bench.command import bench
 from sea.box import Box, NoSandbox
 from sea.commands import COMMANDS
+from sea.evolve import Funnel, evolve_from
 from sea.evolve import evolve as run_evolve
 from sea.gates.command import verify_command
 from sea.ingest import BadInput
 from sea.library import Library, NoLibrary
 from sea.report import funnel_of
+from sea.watch import INDEX, index_of, intakes
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
@@ -46,10 +48,27 @@ def main() -> None:
     "--min-support", type=click.IntRange(min=2), default=3, show_default=True, help="Distinct tasks."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@click.option(
+    "--watch",
+    type=click.FloatRange(0.1),
+    metavar="SECONDS",
+    help="Look for new traces so often, and evolve again with them, until interrupted.",
+)
 def evolve(
-    files: tuple[Path, ...], library: Path, limit: int | None, seed: int, min_support: int, dry_run: bool
+    files: tuple[Path, ...],
+    library: Path,
+    limit: int | None,
+    seed: int,
+    min_support: int,
+    dry_run: bool,
+    watch: float | None,
 ) -> None:
     """Read traces, find what recurs, and admit what passes every gate."""
+    if watch is not None:
+        if dry_run or limit is not None:
+            raise click.UsageError("--watch goes with neither --dry-run nor --limit: it takes all and writes")
+        _watch(files, library, watch, seed=seed, min_support=min_support)
+        return
     shelf = Library(library, dry_run, _say)
     with (
         nullcontext() if dry_run else observe.logged(library / observe.EVENTS),
@@ -57,6 +76,26 @@ def evolve(
     ):
         funnel = run_evolve(files, shelf, limit=limit, seed=seed, min_support=min_support, say=_say)
         noted |= funnel_of(funnel)
+    _summary(funnel)
+
+
+def _watch(files: tuple[Path, ...], library: Path, every_s: float, *, seed: int, min_support: int) -> None:
+    known = index_of(library)
+    click.echo(
+        f"watching; interrupt to end (what is known of programs is kept in {library / INDEX})", err=True
+    )
+    try:
+        for intake in intakes(files, every_s, _say):
+            with observe.logged(library / observe.EVENTS), observe.span("evolve") as noted:
+                shelf = Library(library, False, _say)
+                funnel = evolve_from(intake, known, shelf, seed=seed, min_support=min_support, say=_say)
+                noted |= funnel_of(funnel)
+            _summary(funnel)
+    except KeyboardInterrupt:
+        click.echo("interrupted; the library is as the last whole round left it", err=True)
+
+
+def _summary(funnel: Funnel) -> None:
     click.echo(f"traces    {len(funnel.intake.traces)} of {funnel.intake.tasks} tasks")
     click.echo(f"skipped   {len(funnel.intake.skipped)}")
     click.echo(f"patterns  {len(funnel.patterns)}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sea import equivalence, generate, patterns, rewrite, score, select, specify, verify
+from sea import equivalence, generate, observe, patterns, rewrite, score, select, specify, verify
 from sea.box import Box, Lost, NoSandbox, Ran
 from sea.corpus import Corpus
 from sea.gates.lab import Lab
@@ -83,7 +83,9 @@ def evolve(
         NoSandbox: Nothing could be tested; nothing was changed.
         NoLibrary: The library's directory cannot take the tools.
     """
-    intake = read_traces(paths, limit)
+    with observe.span("ingest") as noted:
+        intake = read_traces(paths, limit)
+        noted |= {"traces": len(intake.traces), "files": intake.files, "skipped": len(intake.skipped)}
     return evolve_from(intake, Corpus(), library, seed=seed, min_support=min_support, box=box, say=say)
 
 
@@ -107,18 +109,28 @@ def evolve_from(
         say(f"skipped {sentence}")
     if len(intake.skipped) > 5:
         say(f"skipped {len(intake.skipped) - 5} more")
-    train, held_out = (known.programs(side) for side in split(canonical(intake.traces), seed))
-    funnel.programs = len(train) + len(held_out)
-    funnel.patterns = patterns.mine(train, min_support)
+    with observe.span("mine", min_support=min_support) as noted:
+        train, held_out = (known.programs(side) for side in split(canonical(intake.traces), seed))
+        funnel.programs = len(train) + len(held_out)
+        funnel.patterns = patterns.mine(train, min_support)
+        noted |= {"programs": funnel.programs, "patterns": len(funnel.patterns)}
     say(f"found {len(funnel.patterns)} patterns in {min_support} or more tasks, among {len(train)} programs")
-    funnel.chosen = select.choose(funnel.patterns, [*train, *held_out], turned_away=funnel.idle)
+    with observe.span("select") as noted:
+        funnel.chosen = select.choose(funnel.patterns, [*train, *held_out], turned_away=funnel.idle)
+        noted["chosen"] = len(funnel.chosen)
     for why, count in sorted(funnel.idle.items()):
         say(f"{count} patterns are not worth a tool: {why}")
     say(f"{len(funnel.chosen)} of them would save more tokens than they cost")
-    prepare(funnel, train, held_out, box or Box(), say)
+    with observe.span("specify") as noted:
+        prepare(funnel, train, held_out, box or Box(), say)
+        noted |= {"candidates": len(funnel.candidates), "not_observed": len(funnel.not_observed)}
     test(funnel, box or Box(), say)
-    drop_duplicates(funnel, box or Box(), say)
-    library.replace_all(funnel.admitted)
+    with observe.span("deduplicate") as noted:
+        before = len(funnel.admitted)
+        drop_duplicates(funnel, box or Box(), say)
+        noted["dropped"] = before - len(funnel.admitted)
+    with observe.span("admit", tools=len(funnel.admitted)):
+        library.replace_all(funnel.admitted)
     say(f"{len(funnel.admitted)} tools entered the library")
     return funnel
 
@@ -228,10 +240,12 @@ def _specify(funnel: Funnel, drafted: specify.Draft, runs: list[tuple[bool, Sour
 def test(funnel: Funnel, box: Box, say: Say) -> None:
     """Every candidate through the gates; a sandbox lost on the way fails that candidate only."""
     for candidate, pattern in funnel.candidates:
-        try:
-            verify.verify(candidate, box, _dependencies(candidate))
-        except NoSandbox as error:
-            candidate.verdicts.append(verify.Verdict("sandbox", False, str(error)))
+        with observe.span("gate", **{"gen_ai.tool.name": candidate.spec.name}) as noted:
+            try:
+                verify.verify(candidate, box, _dependencies(candidate))
+            except NoSandbox as error:
+                candidate.verdicts.append(verify.Verdict("sandbox", False, str(error)))
+            noted |= {"admitted": candidate.admitted, "gates": {v.gate: v.passed for v in candidate.verdicts}}
         verdict = "admitted" if candidate.admitted else f"turned away: {candidate.reason}"
         say(f"  {candidate.spec.name} (support {pattern.support}): {verdict} ({candidate.seconds:.2f} s)")
     for name, why in funnel.not_observed:

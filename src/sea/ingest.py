@@ -34,7 +34,7 @@ def read_traces(paths: Iterable[str | Path], limit: int | None = None) -> Intake
         BadInput: A path is missing, unreadable, or holds no record that could be read.
     """
     intake = Intake()
-    for path in _files(paths):
+    for path in files_of(paths):
         intake.files += 1
         before, skipped, gather = len(intake.traces), len(intake.skipped), Gather()
         for where, record in _records(path, intake):
@@ -51,7 +51,12 @@ def read_traces(paths: Iterable[str | Path], limit: int | None = None) -> Intake
     return intake
 
 
-def _files(paths: Iterable[str | Path]) -> Iterator[Path]:
+def files_of(paths: Iterable[str | Path]) -> Iterator[Path]:
+    """The files that are meant: those of a directory in order of their names.
+
+    Raises:
+        BadInput: A path is missing, or a directory without files of traces.
+    """
     for given in paths:
         path = Path(given)
         if path.is_dir():

@@ -154,6 +154,15 @@ def test_what_is_not_there_is_refused_and_never_weakened(
         oci.find("gvisor")
 
 
+@pytest.mark.needs("gvisor")
+def test_a_runtime_that_does_not_start_is_refused_and_nothing_is_left(host: EngineThread, make: Make) -> None:
+    before = host.engine.alive
+    with pytest.raises(InvalidSpec, match="isolation gvisor cannot be had on this host: runsc: "):
+        host.sandbox(isolation="gvisor", limits=Limits(pids=8))  # too few for its threads
+    assert host.engine.alive == before
+    assert host.shell(make(), "echo fine").stdout == b"fine\n"
+
+
 def test_each_isolation_is_described_and_keeps_the_capabilities_of_init() -> None:
     assert set(ISOLATIONS) == {"namespaces", *oci.RUNTIMES} == set(INNER_WALLS)
     kept = oci.configuration({}, "/x")["process"]["capabilities"]["bounding"]

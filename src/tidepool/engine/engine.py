@@ -58,7 +58,7 @@ class Engine:
         self._networks = Networks(egress, backend.listen)
         self._pool = Pool(backend, config.pool_size)
         self._entries: dict[str, Entry] = {}
-        self._recovery = Recovery(self._entries, self._pool, self._networks)
+        self._recovery = Recovery(self._entries, self._pool, self._networks, backend)
         self._layers: Layers | None = None
         self._volumes_on = frozenset({host.filesystem_of(config.state_dir)})
         self._housekeeping: asyncio.Task[None] | None = None
@@ -232,7 +232,7 @@ class Engine:
             WrongState: It is in another state, or it failed before its files were saved.
             NoCapacity, SetupFailed: It stays as it was.
         """
-        entry = self._entries[sandbox.id]
+        entry = await self._recovery.saved(sandbox.id)
         if sandbox.state is State.ERROR and not sandbox.has_saved_files:
             raise WrongState(f"sandbox {sandbox.name} cannot be brought back: {sandbox.error_reason}")
         self._check_room()
@@ -429,11 +429,11 @@ class Engine:
             faults.step("engine.stop.saved")
         except Fault as error:
             sandbox.error_reason = str(error)
+            entry.held = warm.box.slot if error.holds_files else None
             if sandbox.state is State.STOPPING:
                 sandbox.happen(Event.FAIL)
             raise
-        sandbox.has_saved_files = sandbox.has_saved_files or kept is not None
-        sandbox.not_kept = kept.not_kept if kept is not None else ()
+        sandbox.note_saved(None if kept is None else kept.not_kept)
         if sandbox.state is State.STOPPING:
             sandbox.happen(Event.STOPPED)
 
@@ -477,7 +477,7 @@ class Engine:
     async def _remove(self, entry: Entry) -> None:
         entry.gone_at = time.monotonic()
         entry.sandbox.detach()
-        kept, _ = await asyncio.gather(self._kill(entry.warm), self._networks.take(entry.sandbox.id))
+        kept, _ = await asyncio.gather(self._kill(entry.warm), self._recovery.let_go(entry))
         faults.step("engine.delete.killed")
         if entry.sandbox.has_saved_files or kept is not None:
             await self._backend.forget("saved", entry.sandbox.id)

@@ -16,6 +16,7 @@ A guest's failure (exit code, signal, timeout, out of memory) is a result, never
     │  └─ HostUnsupported  this host cannot isolate; the sentence says what to enable
     └─ Fault             ours
        ├─ SetupFailed    a step of building a sandbox failed
+       │  └─ NotSaved    its files could not be saved; they are held in memory
        └─ SandboxLost    the sandbox died under the call
 """
 
@@ -71,9 +72,18 @@ class HostUnsupported(Unavailable):
 class Fault(TidepoolError):
     """Ours: logged, counted, answered with 500."""
 
+    holds_files = False
+    """Whether files that should have been saved are held in memory instead."""
+
 
 class SetupFailed(Fault):
     """A step of building a sandbox failed; the message names step and errno."""
+
+
+class NotSaved(SetupFailed):
+    """A sandbox's files could not be saved; they are held in memory until they can, or it is deleted."""
+
+    holds_files = True
 
 
 class SandboxLost(Fault):

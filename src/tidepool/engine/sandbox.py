@@ -116,6 +116,11 @@ class Sandbox:
         self._died.set()
         self._channel = self._files = self._host = None
 
+    def note_saved(self, not_kept: tuple[str, ...] | None) -> None:
+        """Its files are on disk as they were when it last ended, but for these; None: there was nothing to save."""
+        self.has_saved_files = self.has_saved_files or not_kept is not None
+        self.not_kept = not_kept or ()
+
     def happen(self, event: Event) -> None:
         """Move along the lifecycle's table."""
         before = self.state

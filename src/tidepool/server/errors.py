@@ -31,6 +31,7 @@ TABLE: dict[type[Exception], tuple[int, str]] = {
     engine.HostUnsupported: (503, ""),
     engine.Fault: (500, wire.FILE_READ_FAILED),
     engine.SetupFailed: (500, ""),
+    engine.NotSaved: (507, ""),
     engine.SandboxLost: (500, ""),
     engine.TidepoolError: (500, ""),
 }

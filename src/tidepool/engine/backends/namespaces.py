@@ -18,7 +18,15 @@ from typing import Any, Literal
 
 from tidepool.engine import images
 from tidepool.engine.channel import Channel, close_all
-from tidepool.engine.errors import Fault, HostUnsupported, InvalidSpec, NoCapacity, SandboxLost, SetupFailed
+from tidepool.engine.errors import (
+    Fault,
+    HostUnsupported,
+    InvalidSpec,
+    NoCapacity,
+    NotSaved,
+    SandboxLost,
+    SetupFailed,
+)
 from tidepool.engine.guest import faults
 from tidepool.engine.kernel import caps, seccomp
 from tidepool.engine.result import Usage
@@ -31,6 +39,7 @@ READY_TIMEOUT_S = 90.0
 """A former spawner may still be saving files."""
 _COPY_TIMEOUT_S = 600.0
 _SHM_BYTES = 64 << 20
+_HELD = "could not be saved and are held in memory until there is room to start it again"
 _AGAIN = ("kill", "end_zygote", "forget", "stored", "make_volume", "copy")
 """Requests that a new spawner can be asked once more: doing them twice is doing them once."""
 _WALLS = (
@@ -88,6 +97,8 @@ class Death:
     out_of_memory: bool
     by_itself: bool
     """Whether the reason is in the sandbox; else it was ended with what held it."""
+    is_held: bool = False
+    """Whether its files could not be saved and are held in memory: `kill` with `save` tries again."""
 
 
 def launch(state_dir: Path, storage: str, name: str) -> Launched:
@@ -325,7 +336,7 @@ class Backend:
         None: there was nothing to save, because it was not to be kept or had gone before.
 
         Raises:
-            SetupFailed: It is dead, but its files could not be saved.
+            NotSaved: It is dead, but its files could not be saved; ask again, or kill it without.
         """
         timeout_s = _COPY_TIMEOUT_S if save else 60.0
         answer, _ = await self._call({"op": "kill", "slot": slot, "save": save}, timeout_s=timeout_s)
@@ -333,7 +344,7 @@ class Backend:
         if saved is None:
             return None
         if saved["error"]:
-            raise SetupFailed(f"its files could not be saved: {saved['error']}")
+            raise NotSaved(f"its files {_HELD}: {saved['error']}")
         return _kept(saved)
 
     async def end_zygote(self, zygote: int) -> None:
@@ -407,9 +418,16 @@ def _death(message: dict[str, Any]) -> Death:
     saved, why = message.get("saved"), str(message["why"])
     kept = _kept(saved) if saved is not None and not saved["error"] else None
     if saved is not None and kept is None:
-        why += f"; its files could not be saved: {saved['error']}"
+        why += f"; its files {_HELD}: {saved['error']}"
     by_itself = bool(message.get("by_itself"))
-    return Death(int(message["died"]), why, kept, bool(message["oom_kills"]), by_itself)
+    return Death(
+        int(message["died"]),
+        why,
+        kept,
+        bool(message["oom_kills"]),
+        by_itself,
+        saved is not None and kept is None,
+    )
 
 
 def _kept(answer: dict[str, Any]) -> Kept:

@@ -23,7 +23,7 @@ _ROOT = f"{_PLACE}/root"
 _BUNDLE = f"{_PLACE}/bundle"
 _STATE = f"{_PLACE}/state"
 _READY_TIMEOUT_S = 20.0
-_MAX_WORDS = 2000
+_MAX_WORDS = 300
 _PYTHON = "/usr/local/bin/python3"
 _START = (
     "import sys; sys.path.append('/usr/lib/tidepool'); "
@@ -124,7 +124,7 @@ def start(program: int, order: Order) -> socket.socket:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         words = os.pread(said, 1 << 16, 0).decode("utf-8", "replace").split()
-        raise CannotStart(f"{chosen.program}: {' '.join(words)[-_MAX_WORDS:] or 'it was not ready in time'}")
+        raise CannotStart(f"{chosen.program}: {' '.join(words)[:_MAX_WORDS] or 'it was not ready in time'}")
     os.close(said)
     ours.settimeout(None)
     return ours

@@ -95,6 +95,8 @@ class Slot:
     keep: str = ""
     """Name under which its files are saved when it ends."""
     dead: bool = False
+    unsaved: bool = False
+    """Its files are to be kept and could not be saved: they are where they were."""
 
     copying: bool = False
     """Its files are being brought back; nothing of it runs yet."""

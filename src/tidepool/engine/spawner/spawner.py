@@ -18,7 +18,7 @@ import msgspec
 
 from tidepool.engine.guest import faults, frames
 from tidepool.engine.kernel import cgroups, net, pidfd, probe, strays
-from tidepool.engine.spawner import birth, joining, orders, protocol, reports, storage, trees
+from tidepool.engine.spawner import birth, burial, joining, orders, protocol, reports, storage, trees
 from tidepool.engine.spawner.books import Ground, Ids, Slot, Zygote, claim_block, group_limits
 
 _SWEEP_S = 0.02
@@ -55,6 +55,7 @@ class Spawner:
         self._joining = joining.Joining(self._groups, self._watch, self._selector.unregister)
         self._tasks = storage.Tasks(self._watch, self._selector.unregister)
         self._run = self._tasks.run
+        self._burial = burial.Burial(self._storage, self._tasks.run, self._tell, self._let_go)
         self._passed: list[int] = []
         """Descriptors that came with the request in hand."""
         self._running = True
@@ -241,6 +242,9 @@ class Spawner:
         if not request.save:
             slot.keep = ""
             self._journal.write(slot.record)
+        if slot.unsaved:
+            slot.tries = 0
+            self._burial.begin(slot)
         if slot.dead:
             return  # its files are being saved
         if slot.pidfd >= 0:
@@ -401,30 +405,22 @@ class Spawner:
             pidfd.close(slot.pidfd)
             slot.pidfd = -1
         slot.hang_up()
-        if slot.copying:
-            return  # the end of the copy finds it dead
-        if not slot.keep:
-            self._let_go(slot, {})
-            return
-        work = partial(self._storage.put, slot.upper, "saved", slot.keep, slot.first_id)
+        if not slot.copying:  # else the end of the copy finds it dead
+            self._burial.begin(slot)
 
-        def saved(report: storage.Report) -> None:
-            if report.cut and slot.tries == 1:
-                self._bury(slot)
-            else:
-                faults.step("spawner.save.done")
-                self._let_go(slot, {"saved": msgspec.to_builtins(report)})
-
-        slot.tries += 1
-        self._run(work, saved)
-        faults.step("spawner.save.begun")
-
-    def _let_go(self, slot: Slot, more: dict[str, Any]) -> None:
+    def _tell(self, slot: Slot, more: dict[str, Any]) -> None:
         if not slot.ends:
             oom_kills = self._groups.oom_kills(slot.leaf)
             self._answer(
                 -2, {"died": slot.number, "oom_kills": oom_kills, "why": slot.why, "by_itself": True, **more}
             )
+        for number in slot.ends:
+            self._answer(number, more)
+        slot.ends.clear()
+
+    def _let_go(self, slot: Slot, more: dict[str, Any]) -> None:
+        if not slot.ends:
+            self._tell(slot, more)
         self._drop(slot, more)
 
     def _drop(self, slot: Slot, more: dict[str, Any] | None = None) -> None:
@@ -490,7 +486,11 @@ class Spawner:
             os.waitid(os.P_PIDFD, zygote.pidfd, os.WEXITED)
             zygote.ending = None
             self._on_zygote_death(zygote)
+        for slot in [slot for slot in self._slots.values() if slot.unsaved]:
+            self._burial.begin(slot)
         self._tasks.finish_all()  # what was acknowledged is on disk before we go
+        for slot in [slot for slot in self._slots.values() if slot.unsaved]:
+            self._let_go(slot, {})  # memory ends with us: what was saved of it before is all there is
         deadline = time.monotonic() + 5
         while self._to_remove and time.monotonic() < deadline:
             self._sweep()
