@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 5.0
 """How long what is ending may take."""
 _OF_ENGINE, _OF_ZYGOTE, _OF_BOX = 2 if os.geteuid() == 0 else 3, 2, 2
-"""Processes: the guardian and the spawner, without root who made their namespace too; a keeper and a zygote; an init and
+"""Processes: the guardian and the spawner, without root who made their namespace too; keeper and zygote; an init and
 the run forked ahead."""
 _FDS_OF_ENGINE, _FDS_OF_ZYGOTE, _FDS_OF_BOX = 13, 8, 2
 """Descriptors of the spawner; a few are open for a moment only."""
