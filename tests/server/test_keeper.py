@@ -94,3 +94,23 @@ def test_what_has_gone_is_forgotten(two: TwoTenants, keeper: Keeper, make: Make)
     two.run(two.engine.delete(box))
     two.run(keeper.tidy(later(0)))
     assert keeper.terms_of(box) == Terms()
+
+
+def test_a_clock_that_is_set_ends_nobodys_time(two: TwoTenants, keeper: Keeper, make: Make) -> None:
+    box = make(Terms(auto_stop=10, ttl=30))
+    day = timedelta(days=1)
+    for wall, passed_s in ((later(0), 1000.0), (later(0) + day, 1001.0), (later(1) + day, 1061.0)):
+        keeper.keep_time(wall, passed_s)
+        two.run(keeper.tidy(wall))
+        assert is_there(box)
+    keeper.keep_time(later(2) - day, 1121.0)
+    two.run(keeper.tidy(later(2) - day))
+    assert is_there(box)
+    two.run(keeper.tidy(later(12) - day))
+    assert not is_there(box), "its own time goes on"
+
+
+def test_control_without_noticing_a_set_clock_ends_it(two: TwoTenants, keeper: Keeper, make: Make) -> None:
+    box = make(Terms(auto_stop=10))
+    two.run(keeper.tidy(later(0) + timedelta(days=1)))
+    assert not is_there(box)

@@ -11,7 +11,7 @@ import secrets
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tidepool.engine import lifecycle, ports
@@ -115,6 +115,11 @@ class Sandbox:
         """Its box is gone, as it was asked for."""
         self._died.set()
         self._channel = self._files = self._host = None
+
+    def move_times(self, by: timedelta) -> None:
+        """The wall clock was set: what was noted of it is as long ago as it was."""
+        self.created_at, self.updated_at = self.created_at + by, self.updated_at + by
+        self.last_activity_at += by
 
     def note_saved(self, not_kept: tuple[str, ...] | None) -> None:
         """Its files are on disk as they were when it last ended, but for these; None: there was nothing to save."""

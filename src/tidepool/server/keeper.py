@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -18,6 +18,8 @@ from tidepool.engine import Engine, Sandbox, State
 from tidepool.engine.errors import TidepoolError
 
 TICK_S = 1.0
+_JUMP_S = 5.0
+"""By which the wall clock may be off the time that has passed before it counts as having been set."""
 NEVER = -1
 AUTO_STOP_MIN = 15
 MAX_AUTO_ARCHIVE_MIN = 43_200
@@ -72,6 +74,8 @@ class Keeper:
         self._watched: dict[str, Watched] = {}
         self._requests = 0
         self._quiet_since = time.monotonic()
+        self._ahead: float | None = None
+        """Seconds by which the wall clock is ahead of the time since the host's start."""
 
     def watch(self, sandbox: Sandbox, terms: Terms) -> None:
         """From now on these terms hold."""
@@ -94,9 +98,25 @@ class Keeper:
         """Until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
-            await self.tidy(datetime.now(UTC))
+            now = datetime.now(UTC)
+            self.keep_time(now, time.clock_gettime(time.CLOCK_BOOTTIME))
+            await self.tidy(now)
             if self._idle_s is not None and self._is_idle(self._idle_s):
                 self._stop()
+
+    def keep_time(self, now: datetime, passed_s: float) -> None:
+        """Notice that the wall clock was set: what sandboxes have of it moves along, so that no time is over by that.
+
+        Args:
+            now: The wall clock.
+            passed_s: Of a clock that nobody sets and that runs while the host sleeps.
+        """
+        ahead = now.timestamp() - passed_s
+        jump, self._ahead = (0.0 if self._ahead is None else ahead - self._ahead), ahead
+        if abs(jump) > _JUMP_S:
+            log.warning("the clock was set by %+.0f s", jump)
+            for watched in self._watched.values():
+                watched.sandbox.move_times(timedelta(seconds=jump))
 
     async def tidy(self, now: datetime) -> None:
         """Do what is due at this moment."""
