@@ -147,6 +147,7 @@ def test_outcome(within: Within, isolation: str, name: str, user: str) -> None:
     assert within.outcomes(isolation, user)[name] == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.needs("gvisor")
 @pytest.mark.parametrize("name", ENDS_ITSELF)
 def test_what_may_end_the_attacker_in_gvisor_ends_nobody_else(name: str) -> None:

@@ -35,6 +35,8 @@ def test_whose_fault_it_is_decides_the_status(kind: type[Exception]) -> None:
         assert 400 <= status < 500
     elif issubclass(kind, engine.Unavailable):
         assert status == 503
+    elif issubclass(kind, engine.NotSaved):
+        assert status == 507
     else:
         assert status == 500
 
