@@ -6,10 +6,7 @@ are in `tests/server/test_deaths.py`.
 """
 
 import re
-import secrets
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -140,20 +137,6 @@ REST = [
     ("freeze", "copier.put.begun", 1),
     ("replace", "copier.put.halfway", 1),
 ]
-
-
-@pytest.fixture(scope="module")
-def _state() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="tidepool-faults-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-def place(_state: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """One state directory for all, because composing its image takes longest; files are each test's own."""
-    return Place(_state, f"storage-{secrets.token_hex(4)}", monkeypatch)
 
 
 def _hold(host: EngineThread, box: Sandbox, operation: str) -> None:

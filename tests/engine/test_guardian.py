@@ -5,12 +5,8 @@ Deaths at named steps are in `test_faults`.
 
 import contextlib
 import os
-import secrets
-import shutil
 import signal
-import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,20 +34,6 @@ from tidepool.engine.spawner import storage
 from tidepool.engine.spawner.journal import Journal, Record
 
 pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
-
-
-@pytest.fixture(scope="module")
-def _state() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="tidepool-faults-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-def place(_state: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """One state directory for all, because composing its image takes longest; files are each test's own."""
-    return Place(_state, f"storage-{secrets.token_hex(4)}", monkeypatch)
 
 
 def test_a_spawner_that_is_killed_is_replaced_and_says_what_became_of_each(place: Place) -> None:

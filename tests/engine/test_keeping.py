@@ -5,13 +5,13 @@ import os
 import shutil
 import signal
 import tarfile
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.directories import open_directory
 from tests.security.conftest import EngineThread
 from tidepool.engine import CodeRun, Limits, SandboxSpec, State, Volume
 from tidepool.engine.errors import Conflict, InvalidSpec, SetupFailed, WrongState
@@ -23,10 +23,8 @@ MIB = 1 << 20
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
     """State for the engines of this module."""
-    directory = Path(tempfile.mkdtemp(prefix="tidepool-keeping-"))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
+    with open_directory("tidepool-keeping-") as path:
+        yield path
 
 
 @pytest.fixture(scope="module")

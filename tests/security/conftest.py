@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.directories import open_directory
 from tests.security import invariants
 from tidepool.engine import CodeRun, Command, Engine, EngineConfig, ExecResult, Limits, Sandbox, SandboxSpec
 
@@ -59,16 +58,12 @@ class EngineThread:
 @contextmanager
 def own_engine(prefix: str, **config: Any) -> Iterator[EngineThread]:
     """An engine with a state directory of its own, both gone afterwards."""
-    place = Path(tempfile.mkdtemp(prefix=prefix))
-    place.chmod(0o755)
-    try:
+    with open_directory(prefix) as place:
         thread = EngineThread(place / "state", place / "run", **config)
         try:
             yield thread
         finally:
             thread.close()
-    finally:
-        shutil.rmtree(place)
 
 
 @pytest.fixture(scope="session")

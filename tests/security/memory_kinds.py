@@ -40,6 +40,14 @@ def touched(area):
         area[place] = 1
     kept.append(area)
     return len(area)
+
+def filled(one):
+    one.setblocking(False)
+    try:
+        while True:
+            yield one.send(bytes(65536))
+    except BlockingIOError:
+        pass
 """
 
 TAKE = {
@@ -96,12 +104,7 @@ def take():
         one, other = socket.socketpair()
         kept.append((one, other))
         one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 30)
-        one.setblocking(False)
-        try:
-            while True:
-                yield one.send(bytes(65536))
-        except BlockingIOError:
-            pass
+        yield from filled(one)
 """,
     "tcp_sockets": """
 def take():
@@ -110,12 +113,7 @@ def take():
         one = socket.create_connection(listener.getsockname())
         other, _ = listener.accept()
         kept.append((one, other))
-        one.setblocking(False)
-        try:
-            while True:
-                yield one.send(bytes(65536))
-        except BlockingIOError:
-            pass
+        yield from filled(one)
 """,
     "udp_sockets": """
 def take():

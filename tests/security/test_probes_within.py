@@ -22,21 +22,6 @@ ENDS_ITSELF = ("30-stop-init", "41-inherited-descriptors")
 """In gVisor: root there may kill its first process, and signals that a program has asked for end that program."""
 DIFFERS = ("20-limits",)
 SYS = ["block", "bus", "class", "dev", "devices", "firmware", "fs", "kernel", "module", "power"]
-DEV = [
-    "fd",
-    "full",
-    "null",
-    "ptmx",
-    "pts",
-    "random",
-    "shm",
-    "stderr",
-    "stdin",
-    "stdout",
-    "tty",
-    "urandom",
-    "zero",
-]
 
 OWN_KERNEL: dict[str, Any] = {
     "1-capabilities": "KeyError: 'CapAmb'",
@@ -57,7 +42,7 @@ OWN_KERNEL: dict[str, Any] = {
     "22-descriptors": ["/"],  # one that an attack before this has opened
     "23-handles": dict.fromkeys(("name_to_handle_at", "open_by_handle_at"), "ENOTSUP"),
     "25-whiteouts": {"trusted": "ENOTSUP"},
-    "26-dev": sorted([*DEV, "fuse", "net"]),
+    "26-dev": sorted([*plain.DEVICES, "fuse", "net"]),
     "27-host-devices": ["fuse", "net/tun"],
     "28-io_uring": {"register": "ENOSYS", "setup": "done"},
     "29-large-interfaces": {
@@ -80,7 +65,7 @@ OWN_KERNEL: dict[str, Any] = {
 CONTAINER: dict[str, Any] = {
     "16-init": {"daytona": [], "root": ["fd"]},
     "21-overwrite-programs": {"daytona": [], "root": ["/bin/sh"]},
-    "26-dev": sorted([*DEV, "core"]),
+    "26-dev": sorted([*plain.DEVICES, "core"]),
     "42-outside-the-tree": {"daytona": [], "root": ["/dev/x", "/sys/x", "/usr/local/x", "/usr/x"]},
 }
 """crun mounts a /dev of its own; numbers of its first process's descriptors can be listed by root, not followed."""

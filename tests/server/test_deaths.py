@@ -8,11 +8,9 @@ import contextlib
 import http.client
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.directories import open_directory
 from tests.server.client import Api
 from tidepool.engine.guest import faults
 
@@ -54,10 +53,8 @@ class Serving:
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A state directory."""
-    directory = Path(tempfile.mkdtemp(prefix="tp-deaths-"))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
+    with open_directory("tp-deaths-") as path:
+        yield path
 
 
 @contextlib.contextmanager

@@ -8,12 +8,10 @@ import contextlib
 import os
 import resource
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.directories import open_directory
 from tests.server.client import Api
 
 pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
@@ -66,25 +65,17 @@ class Serving:
             time.sleep(0.1)
 
 
-@contextlib.contextmanager
-def directory() -> Iterator[Path]:
-    place = Path(tempfile.mkdtemp(prefix="tp-exhaustion-"))
-    place.chmod(0o755)
-    yield place
-    shutil.rmtree(place)
-
-
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A state directory."""
-    with directory() as path:
+    with open_directory("tp-exhaustion-") as path:
         yield path
 
 
 @pytest.fixture(scope="module")
 def impatient() -> Iterator["Serving"]:
     """A server that waits for a request's head no longer than this test."""
-    with directory() as path, serving(path, TIDEPOOL_HEAD_SECONDS="1.5") as server:
+    with open_directory("tp-exhaustion-") as path, serving(path, TIDEPOOL_HEAD_SECONDS="1.5") as server:
         yield server
 
 

@@ -2,17 +2,16 @@
 
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.directories import open_directory
 from tests.server.client import Api
 from tests.server.conftest import Box
 
@@ -138,10 +137,8 @@ def test_what_cannot_be_set_is_refused_in_a_sentence(api: Api, box: Box, path: s
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="tp-lifecycle-"))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
+    with open_directory("tp-lifecycle-") as path:
+        yield path
 
 
 @contextmanager

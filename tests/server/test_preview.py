@@ -3,9 +3,7 @@
 import base64
 import http.client
 import os
-import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.directories import open_directory
 from tests.server import guest_server
 from tests.server.client import Answer, Api, started
 from tests.server.conftest import Box
@@ -400,10 +399,8 @@ def test_a_websocket_that_is_refused_or_broken(
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A state directory of its own, which an unprivileged user id can pass through."""
-    found = Path(tempfile.mkdtemp(prefix="tp-preview-"))
-    found.chmod(0o755)
-    yield found
-    shutil.rmtree(found)
+    with open_directory("tp-preview-") as path:
+        yield path
 
 
 @SERVED

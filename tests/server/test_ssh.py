@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Server
+from tests.directories import open_directory
 from tests.server.client import Api, Started, started
 from tests.server.conftest import Box
 from tests.server.tenants import KEYS, TwoTenants
@@ -36,10 +37,8 @@ _CONTENT = os.urandom(300_000)
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
     """The state of this module's server."""
-    directory = Path(tempfile.mkdtemp(prefix="tp-ssh-"))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
+    with open_directory("tp-ssh-") as path:
+        yield path
 
 
 @pytest.fixture(scope="module")
