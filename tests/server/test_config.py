@@ -97,3 +97,24 @@ def test_a_unix_socket_needs_no_key() -> None:
     assert isinstance(config, ServerConfig)
     assert (config.api_keys, note, config.pool_size) == ({}, "", 5)
     assert 0 in config.allowed_uids
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        (name, bad)
+        for name in ("TIDEPOOL_HEAD_SECONDS", "TIDEPOOL_MAX_SANDBOXES")
+        for bad in ("", "0", "-1", "soon")
+    ],
+)
+def test_a_number_that_is_none_is_refused_by_name(
+    name: str, bad: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, bad)
+    with pytest.raises(ValueError, match=name):
+        from_environment(needs_key=False)
+
+
+def test_how_long_a_head_may_take_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEPOOL_HEAD_SECONDS", "1.5")
+    assert from_environment(needs_key=False)[0].head_s == 1.5

@@ -67,6 +67,8 @@ class ServerConfig:
 
     max_sandboxes: int = 1000
     """Running at once; more are refused."""
+    head_s: float = 30.0
+    """How long a request's head may take, from connecting or its first byte on; a body may be silent for twice that."""
     ssh_port: int | None = None
     """Port for SSH on the host of HTTP; 0 takes a free one. None: there is no SSH."""
 
@@ -195,18 +197,22 @@ def make_records_dir(path: Path, owner: int) -> None:
         os.chown(path, owner, owner)
 
 
-def _capacity() -> dict[str, int]:
-    """How many sandboxes may run, where that is said.
-
-    Raises:
-        ValueError: It is no count.
-    """
+def _capacity() -> dict[str, Any]:
+    """TIDEPOOL_MAX_SANDBOXES and TIDEPOOL_HEAD_SECONDS, where they are said; wrong ones raise ValueError."""
+    found: dict[str, Any] = {}
     text = os.environ.get("TIDEPOOL_MAX_SANDBOXES")
-    if text is None:
-        return {}
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_SANDBOXES:
-        raise ValueError(f"TIDEPOOL_MAX_SANDBOXES is {text[:20]!r}; allowed are 1 to {MOST_SANDBOXES}")
-    return {"max_sandboxes": int(text)}
+    if text is not None:
+        if not text.isdecimal() or not 1 <= int(text) <= MOST_SANDBOXES:
+            raise ValueError(f"TIDEPOOL_MAX_SANDBOXES is {text[:20]!r}; allowed are 1 to {MOST_SANDBOXES}")
+        found["max_sandboxes"] = int(text)
+    text = os.environ.get("TIDEPOOL_HEAD_SECONDS")
+    if text is not None:
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?", text, re.ASCII) or not float(text):
+            raise ValueError(
+                f"TIDEPOOL_HEAD_SECONDS is {text[:20]!r}; it must be a number of seconds above 0"
+            )
+        found["head_s"] = float(text)
+    return found
 
 
 def _realm() -> str:

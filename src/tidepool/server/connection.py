@@ -6,7 +6,6 @@ connection is lost: nobody would read the answer, and a run that nobody waits fo
 
 import asyncio
 import functools
-import os
 import resource
 import socket
 import struct
@@ -25,10 +24,6 @@ Handler = Callable[[Request], Awaitable[Response]]
 _KEY = "connection"
 _WRITE_AT_ONCE = 1 << 16
 _OWN_DESCRIPTORS = 40
-HEAD_S = float(os.environ.get("TIDEPOOL_HEAD_SECONDS", "30"))
-"""How long a request's head may take, from the connection or its first byte on; an answered one may be idle longer."""
-SILENCE_S = 2 * HEAD_S
-"""How long nothing may come of a body that has been announced."""
 
 
 class Connection:
@@ -109,6 +104,9 @@ class UnderWay:
 class Protocol(H11Protocol):
     """uvicorn's stricter protocol, whatever else is installed, with a `Connection` in the state of each request."""
 
+    head_s = 30.0
+    """`ServerConfig.head_s`; an answered connection may be idle longer."""
+
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
         sock = transport.get_extra_info("socket")
@@ -122,7 +120,7 @@ class Protocol(H11Protocol):
         super().connection_made(self._out)  # type: ignore[arg-type]  # it hands on what it does not change
         self._head_since: float | None = self.loop.time()
         self._heard = self.loop.time()
-        self._look: asyncio.TimerHandle | None = self.loop.call_later(HEAD_S, self._look_at_it)
+        self._look: asyncio.TimerHandle | None = self.loop.call_later(self.head_s, self._look_at_it)
         if len(self.connections) > most_connections():
             self._out.abort()
 
@@ -147,13 +145,13 @@ class Protocol(H11Protocol):
     def _look_at_it(self) -> None:
         """End a connection whose request does not come to its end; nobody else would."""
         now = self.loop.time()
-        waits_for_head = self._head_since is not None and now - self._head_since >= HEAD_S
+        waits_for_head = self._head_since is not None and now - self._head_since >= self.head_s
         waits_for_body = self.conn.their_state is h11.SEND_BODY and not self.flow.read_paused
-        if waits_for_head or (waits_for_body and now - self._heard >= SILENCE_S):
+        if waits_for_head or (waits_for_body and now - self._heard >= 2 * self.head_s):
             self._look = None
             self._out.abort()
             return
-        self._look = self.loop.call_later(HEAD_S / 2, self._look_at_it)
+        self._look = self.loop.call_later(self.head_s / 2, self._look_at_it)
 
     def _stop_looking(self) -> None:
         if self._look is not None:

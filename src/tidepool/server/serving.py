@@ -33,12 +33,12 @@ _GRACE_S = 3
 
 def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Say in a line what asyncio says in tracebacks: no descriptor is left to take a connection with."""
-    error, handle = context.get("exception"), repr(context.get("handle", ""))
+    error = context.get("exception")
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE) and "socket" in context:
         log.warning("no descriptor is left for a new connection; it is tried again in a second")
-    elif (
-        "_start_serving" not in handle
-    ):  # asyncio tries to accept again on a socket that has been closed meanwhile
+        return
+    # asyncio tries to accept again on a socket that has been closed meanwhile.
+    if "_start_serving" not in repr(context.get("handle", "")):
         loop.default_exception_handler(context)
 
 
@@ -54,7 +54,7 @@ class HttpServer(uvicorn.Server):
     ) -> None:
         settings = uvicorn.Config(
             build_app(engine, config, self.stop, ssh),
-            http=Protocol,
+            http=type("Patient", (Protocol,), {"head_s": config.head_s}),
             ws=WSProtocol,
             ws_per_message_deflate=False,
             lifespan="on",

@@ -415,19 +415,13 @@ class Backend:
 
 
 def _death(message: dict[str, Any]) -> Death:
-    saved, why = message.get("saved"), str(message["why"])
-    kept = _kept(saved) if saved is not None and not saved["error"] else None
-    if saved is not None and kept is None:
+    saved: dict[str, Any] = message.get("saved") or {}
+    why, is_held = str(message["why"]), bool(saved.get("error"))
+    if is_held:
         why += f"; its files {_HELD}: {saved['error']}"
+    kept = _kept(saved) if saved and not is_held else None
     by_itself = bool(message.get("by_itself"))
-    return Death(
-        int(message["died"]),
-        why,
-        kept,
-        bool(message["oom_kills"]),
-        by_itself,
-        saved is not None and kept is None,
-    )
+    return Death(int(message["died"]), why, kept, bool(message["oom_kills"]), by_itself, is_held)
 
 
 def _kept(answer: dict[str, Any]) -> Kept:
