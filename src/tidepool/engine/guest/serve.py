@@ -9,12 +9,18 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from tidepool.engine.guest import faults, filesystem, frames, launch, spare, tree
 
 _OTHER_UID = 1000
 """Of a rehearsed run: one that owns no module, as most."""
+_ONCE_MS = 10
+"""A sandbox that has run one thing may have been made for that alone: another run is less sure then."""
+_LULL_MS = 3
+_IDLE_MS = 20_000
+"""A child that waits costs about as much memory as all else of a sandbox."""
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
 
@@ -34,8 +40,9 @@ class Server:
         """Request id to how it was started: exec or fork."""
         self._spare: spare.Spare | None = None
         self._adopts = True if inner is not None else launch.adopts()
-        self._ahead = False
-        """Whether to get ready for the next run: not while parked, where it would only cost memory."""
+        self._has_run = False
+        self._lulls: list[tuple[int, Callable[[], None]]] = []
+        """What to do next when nothing has been asked for so many milliseconds. Nothing while parked."""
 
     def serve(self) -> NoReturn:
         """Until the host closes the socket; then the kernel ends every process of the sandbox with us."""
@@ -50,13 +57,10 @@ class Server:
         if self._inner is not None:
             poller.register(self._inner, select.POLLIN)
         while True:
-            if self._ahead:
-                self._ahead = False
-                self._spare = self._spare or spare.ahead(_RESTORED, self._control)
-                if not poller.poll(0):
-                    with contextlib.suppress(OSError, frames.BadFrame):  # a real run would say so itself
-                        self._rehearse()
-            for fd, _ in poller.poll():
+            events = poller.poll(self._lulls[0][0] if self._lulls else None)
+            if not events:
+                self._lulls.pop(0)[1]()
+            for fd, _ in events:
                 if fd == wake_read:
                     os.read(wake_read, 512)
                     self._reap()
@@ -65,21 +69,34 @@ class Server:
                 else:
                     self._on_request()
 
+    def _get_ready(self, after_ms: int) -> None:
+        """Prepare the next run, as far as there is time before it comes; undo it when none comes for long."""
+        self._lulls = [(after_ms, self._fork_ahead), (_LULL_MS, self._rehearse), (_IDLE_MS, self._retire)]
+
+    def _fork_ahead(self) -> None:
+        self._spare = self._spare or spare.ahead(_RESTORED, self._control)
+
+    def _retire(self) -> None:
+        if self._spare is not None:
+            self._spare.dismiss()
+            self._spare = None
+
     def _rehearse(self) -> None:
         """Do for nothing what the next run needs, while nobody waits.
 
         A fork leaves every page to be copied when it is next written, and Python writes to whatever it looks at.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours, theirs:
-            asked = {
-                "kind": "source",
-                "cwd": "/",
-                "env": self._env,
-                "uid": _OTHER_UID,
-                "argv": [],
-                "stdin": False,
-            }
+        asked = {
+            "kind": "source",
+            "cwd": "/",
+            "env": self._env,
+            "uid": _OTHER_UID,
+            "argv": [],
+            "stdin": False,
+        }
+        # A real run would say what fails.
+        with contextlib.suppress(OSError, frames.BadFrame), contextlib.ExitStack() as stack:
+            ours, theirs = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
             frames.send(ours, asked, (ours.fileno(),))
             message, fds = frames.receive(theirs) or ({}, [])
             frames.close_all(fds)
@@ -116,13 +133,13 @@ class Server:
                 os.kill(-1, signal.SIGSTOP if operation == "pause" else signal.SIGCONT)
             self._reply(message["id"], {})
         elif operation == "ahead":
-            self._ahead = True
+            self._get_ready(0)
             self._reply(message["id"], {})
         elif operation == "env":
             for name in message["unset"]:
                 self._env.pop(name, None)
             self._env.update(message["set"])
-            self._ahead = self._spare is None
+            self._get_ready(0)
             self._reply(message["id"], {})
         else:
             answer, opened = filesystem.perform(message)
@@ -150,6 +167,7 @@ class Server:
     def _run(self, message: dict[str, Any], fds: list[int]) -> None:
         faults.step("init.run.received")
         plan = launch.plan(message, self._env)
+        self._lulls = []
         ready, self._spare = self._spare, None
         taken = ready is not None and ready.take(plan, message, fds)
         pid = ready.pid if ready is not None and taken else self._fork(plan, message, fds)
@@ -199,4 +217,5 @@ class Server:
             end = {"status": status, "max_rss": usage.ru_maxrss * 1024, "basis": self._kinds.pop(number)}
             with contextlib.suppress(BrokenPipeError):
                 self._reply(number, {"end": end})
-            self._ahead = True
+            self._get_ready(0 if self._has_run else _ONCE_MS)
+            self._has_run = True

@@ -6,11 +6,15 @@ run would. Whoever is root inside can end or stop it, as any other process there
 
 import contextlib
 import os
+import select
 import signal
 import socket
 from typing import Any
 
 from tidepool.engine.guest import frames, launch, run, warm
+
+_LULL_S = 0.003
+"""Runs that come one straight after the other are sooner done without: it takes time of the same processor."""
 
 
 class Spare:
@@ -32,6 +36,10 @@ class Spare:
         finally:
             self._sock.close()
         return True
+
+    def dismiss(self) -> None:
+        """Let it end: no run is expected any more."""
+        self._sock.close()
 
 
 def ahead(restored: tuple[int, ...], control: socket.socket) -> Spare | None:
@@ -55,7 +63,7 @@ def ahead(restored: tuple[int, ...], control: socket.socket) -> Spare | None:
 
 def _wait(sock: socket.socket, control: socket.socket) -> None:
     launch.settle()
-    if warm.is_settled():
+    if warm.is_settled() and not select.select([sock], [], [], _LULL_S)[0]:
         run.rehearse()
     received = frames.receive(sock)
     if received is None:
