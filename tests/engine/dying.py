@@ -36,7 +36,6 @@ class Place:
     @contextlib.contextmanager
     def engine(self, fault: str = "") -> Iterator[EngineThread]:
         """An engine with one armed step; at its end nothing of it may be left."""
-        before = groups()
         with self.monkeypatch.context() as patch:
             patch.setenv(faults.VARIABLE, fault)
             thread = EngineThread(self.path / "state", self.path / "run", pool_size=0, storage=self.storage)
@@ -46,7 +45,7 @@ class Place:
             thread.close()
             faults.arm("")
         assert wait(lambda: not unsupervised())
-        assert groups() == before
+        assert not groups(thread)
         assert not list((self.path / self.storage).glob("*/*~"))
 
 
@@ -84,15 +83,11 @@ def stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def groups() -> set[str]:
-    """Control groups below those of this process's engines."""
+def groups(host: EngineThread) -> set[str]:
+    """Control groups below those of an engine."""
+    name = host.engine._backend._launched.name
     walked = os.walk("/sys/fs/cgroup")
-    return {
-        f"{top}/{name}"
-        for top, names, _ in walked
-        if top.endswith(f"/tidepool-{os.getpid()}")
-        for name in names
-    }
+    return {f"{top}/{leaf}" for top, leaves, _ in walked if Path(top).name == name for leaf in leaves}
 
 
 def guardian(host: EngineThread) -> int:

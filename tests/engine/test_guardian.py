@@ -145,7 +145,7 @@ def test_without_both_every_sandbox_says_so_and_nothing_runs(place: Place) -> No
         with pytest.raises(Fault, match="spawner"):
             host.sandbox()
         assert wait(lambda: not unsupervised())
-        found = groups()  # nobody is left to remove them: docs/decisions/0009
+        found = groups(host)  # nobody is left to remove them: docs/decisions/0009
         for group in [*found, *{os.path.dirname(group) for group in found}]:
             os.rmdir(group)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.security.conftest import EngineThread
+from tests.security.conftest import EngineThread, own_engine
 from tests.security.memory_kinds import PREAMBLE, TAKE
-from tidepool.engine import ExecResult, Sandbox, Verdict
+from tidepool.engine import ExecResult, Limits, Sandbox, Verdict
 
 pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "cgroup_memory", "cgroup_pids")
 
@@ -194,3 +194,11 @@ def _record_locks() -> int:
 
 def test_every_kind_has_an_end() -> None:
     assert set(ENDS) == set(TAKE)
+
+
+def test_two_engines_of_one_process_both_limit_memory(host: EngineThread) -> None:
+    """[46-engines] The groups of both would have one name if they were called by the process alone."""
+    with own_engine("tidepool-second-", pool_size=0) as second:
+        box = second.sandbox(limits=Limits(memory_bytes=LIMIT_MIB << 20, disk_bytes=DISK_MIB << 20))
+        assert attack(second, box, "heap")[0].verdict is Verdict.OUT_OF_MEMORY
+        assert not second.engine.not_enforced

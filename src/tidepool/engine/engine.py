@@ -71,7 +71,7 @@ class Engine:
             HostUnsupported: This host cannot isolate; the sentence says what to enable, and nothing was run.
         """
         host.make_directories(config.state_dir, config.drop_root)
-        launched = namespaces.launch(config.state_dir, config.storage, f"tidepool-{os.getpid()}")
+        launched = namespaces.launch(config.state_dir, config.storage)
         egress = Egress.launch(config.state_dir, protocol.EGRESS_UID, config.egress_options)
         meanwhile()
         if config.drop_root:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -61,6 +62,8 @@ class Launched:
     process: "subprocess.Popen[bytes]"
     sock: socket.socket
     python: str
+    name: str
+    """Of its control groups."""
 
 
 Restore = str | int
@@ -101,7 +104,7 @@ class Death:
     """Whether its files could not be saved and are held in memory: `kill` with `save` tries again."""
 
 
-def launch(state_dir: Path, storage: str, name: str) -> Launched:
+def launch(state_dir: Path, storage: str) -> Launched:
     """Compose the image and start the spawner; blocks for milliseconds (seconds the first time).
 
     Without root the spawner is one of a user namespace, see `engine.spawner.rootless`.
@@ -126,6 +129,7 @@ def launch(state_dir: Path, storage: str, name: str) -> Launched:
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
             start_new_session=True,  # a Ctrl-C at the terminal must not kill it before it has cleaned up
         )
+    name = f"tidepool-{os.getpid()}-{secrets.token_hex(3)}"  # a process may have more than one engine
     start = protocol.Start(
         name=name,
         base=str(image.base),
@@ -146,7 +150,7 @@ def launch(state_dir: Path, storage: str, name: str) -> Launched:
         ours.sendmsg([protocol.encode(start)], rights)
     finally:
         os.close(filter_fd)
-    return Launched(process, ours, image.python)
+    return Launched(process, ours, image.python, name)
 
 
 class Backend:

@@ -7,6 +7,7 @@ container its processes are moved out of there for that. Nothing here waits.
 """
 
 import contextlib
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ _SOCKETS_SHARE = 8
 _SWAP = "memory.swap.max"
 """A kernel that does not count swap (swapaccount=0, or built without) has no such file."""
 _OPTIONAL = frozenset({_SOCKETS, _SWAP})
+_NOT_OURS = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP})
+"""A hierarchy is not mounted, or not writable here."""
 _MOVED = "init"
 """Where a container's own processes go on version 2; container managers call it so too."""
 
@@ -56,6 +59,9 @@ class Tree:
         """A tree named `name` for this process; `pids_max` bounds all leaves together.
 
         Controllers that cannot be written are left out: read `controllers`.
+
+        Raises:
+            OSError: There is one of that name, or no more can be made: left out for that, nothing would be limited.
         """
         unified = (ROOT / "cgroup.controllers").exists()
         tree = cls(2, _create_v2(name)) if unified else cls(1, _create_v1(name))
@@ -224,8 +230,11 @@ def _create_v1(name: str) -> dict[str, Path]:
             if not (parent / _V1_PROBES[controller]).exists():
                 parent.rmdir()
                 continue
-        except OSError:
-            continue  # not mounted or not ours to write: reported as not enforced
+        except OSError as error:
+            if error.errno in _NOT_OURS:
+                continue  # reported as not enforced
+            Tree(1, parents).close()
+            raise
         parents[controller] = parent
     return parents
 
@@ -236,8 +245,10 @@ def _create_v2(name: str) -> dict[str, Path]:
     usable: set[str] = set()
     try:
         parent.mkdir()
-    except OSError:
-        return {}
+    except OSError as error:
+        if error.errno in _NOT_OURS:
+            return {}
+        raise
     with contextlib.suppress(OSError):  # what could not be handed on is seen below
         _make_room(ROOT)
     for controller in sorted(wanted):
