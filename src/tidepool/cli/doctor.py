@@ -1,15 +1,15 @@
 """`tidepool doctor`: what isolates on this host, what does not, and how to enable it.
 
 The kernel's features are tried, not looked up (`engine.kernel.probe`). Nothing of a server is asked: it works where
-none can start.
+none can start. Runtimes for a second wall are really started, by an engine that lasts no longer than that.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
-from tidepool.cli import output
+from tidepool.cli import output, trial
 from tidepool.engine.backends import oci
 from tidepool.engine.kernel import probe
 from tidepool.engine.spawner import rootless
@@ -23,7 +23,11 @@ def doctor() -> int:
     """Try every kernel feature that sandboxes stand on; exit with 1 when they cannot run on this host."""
     found = probe.features() if os.geteuid() == 0 else rootless.features()
     click.echo(report(found))
-    click.echo(inner_walls(oci.features()))
+    runtimes = oci.features()
+    # Only where there is one: else nothing is learned that the table has not said.
+    installed = [feature.name for feature in runtimes if feature.works]
+    started = trial.outcomes(installed) if installed and exit_status(found) == 0 else {}
+    click.echo(inner_walls(runtimes, started))
     return exit_status(found)
 
 
@@ -42,10 +46,11 @@ def report(features: Sequence[probe.Feature]) -> str:
     return "\n".join([parts[0], "", *parts[1:], _verdict(features)])
 
 
-def inner_walls(features: Sequence[probe.Feature]) -> str:
-    """A line for each isolation that a sandbox can ask for on top; it is tried when one does."""
+def inner_walls(features: Sequence[probe.Feature], started: Mapping[str, str]) -> str:
+    """A line for each isolation that a sandbox can ask for on top: what is installed, and what came of starting it."""
     return "\n".join(
-        f"isolation {feature.name}: {feature.detail}" + ("" if feature.works else f"; {feature.enable}")
+        f"isolation {feature.name}: {feature.detail}; "
+        + (started.get(feature.name, "not tried") if feature.works else feature.enable)
         for feature in features
     )
 

@@ -1,7 +1,7 @@
 """The OCI runtimes that a sandbox's programs can run in besides, seen from the host: which are there.
 
 How one is started is in `guest.oci`: by the sandbox's own init, inside the walls that every sandbox has. Whether it
-really starts is seen when a sandbox asks for it; if it does not, that sandbox is refused and nothing runs.
+really starts is seen when a sandbox asks for it (`tidepool doctor` does); else that sandbox is refused, nothing runs.
 """
 
 import os
