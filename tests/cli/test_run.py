@@ -269,5 +269,7 @@ def test_a_sandbox_says_which_isolation_it_has(daytona: Daytona) -> None:
         assert "seccomp" not in box.isolation.enforced
         assert any("gVisor" in wall for wall in box.isolation.enforced)
         assert any("landlock" in what for what in box.isolation.not_enforced)
-    with pytest.raises(DaytonaError, match="isolation is 'kata'"):
+    with pytest.raises(
+        DaytonaError, match="isolation is 'kata'; a virtual machine for each sandbox is not offered"
+    ):
         daytona.create(CreateSandboxFromSnapshotParams(isolation="kata"))  # type: ignore[arg-type]

@@ -30,3 +30,10 @@ INNER_WALLS: dict[str, InnerWalls] = {
     "crun": InnerWalls(more=("crun: a container of its own",)),
 }
 ISOLATIONS: tuple[str, ...] = tuple(INNER_WALLS)
+VIRTUAL_MACHINES = frozenset({"kata", "krun", "kvm", "firecracker"})
+"""What other systems call a machine of its own for each sandbox."""
+MACHINES = (
+    "a virtual machine for each sandbox is not offered: run a server in a machine of its own, and choose"
+    " gvisor there or here for a kernel of its own in user space"
+)
+"""Why these are refused; docs/decisions/0017."""

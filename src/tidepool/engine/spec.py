@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from tidepool.engine.errors import InvalidSpec
-from tidepool.engine.isolation import ISOLATIONS, Isolation
+from tidepool.engine.isolation import ISOLATIONS, MACHINES, VIRTUAL_MACHINES, Isolation
 
 Network = Literal["none", "packages", "allow", "all"]
 Language = Literal["python", "javascript", "typescript"]
@@ -205,7 +205,8 @@ class SandboxSpec:
 
 def _check_isolation(isolation: str, image: str) -> None:
     if isolation not in ISOLATIONS:
-        raise InvalidSpec(f"isolation is {isolation!r}; allowed are {', '.join(ISOLATIONS)}")
+        why = MACHINES if isolation in VIRTUAL_MACHINES else f"allowed are {', '.join(ISOLATIONS)}"
+        raise InvalidSpec(f"isolation is {isolation!r}; {why}")
     if isolation != "namespaces" and image:
         raise InvalidSpec(
             f"isolation {isolation} needs the host's own image; leave out the snapshot or image"
