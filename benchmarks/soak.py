@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tidepool.engine import CodeRun, Command, Engine, EngineConfig, Sandbox, SandboxSpec
+from tidepool.engine import CodeRun, Command, Engine, EngineConfig, Sandbox, SandboxSpec, Verdict
 from tidepool.engine.errors import TidepoolError
 
 SPAWNER_DIES_EVERY = 2000
@@ -82,7 +82,8 @@ class Soak:
         run.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await run
-        assert (await box.exec(Command(shell="true"))).exit_code == 0
+        result = await box.exec(Command(shell="true"))
+        assert result.exit_code == 0 or result.verdict is Verdict.LOST, result  # the spawner died meanwhile
 
     async def deleted(self, box: Sandbox) -> None:
         """It is deleted while something runs."""
@@ -106,7 +107,7 @@ async def use(box: Sandbox) -> None:
     """A little of everything."""
     await box.files.write("kept", b"x" * 1000)
     result = await box.run_code(CodeRun("print(6 * 7)"))
-    assert result.stdout == b"42\n" or result.exit_code != 0, result
+    assert result.stdout == b"42\n" or result.verdict is Verdict.LOST, result
     await box.exec(Command(shell="echo more > other; true"))
 
 
@@ -148,7 +149,9 @@ def holdings() -> dict[str, set[str]]:
     return {
         "processes": {str(pid) for pid in family(os.getpid())},
         "mounts": set(Path("/proc/self/mounts").read_text().splitlines()),
-        "control groups": {str(one) for root in Path("/sys/fs/cgroup").glob("*") for one in root.rglob(own)},
+        "control groups": {
+            str(one) for root in Path("/sys/fs/cgroup").glob("*") for one in root.rglob(f"{own}-*")
+        },
         "descriptors": set(os.listdir("/proc/self/fd")),
     }
 
