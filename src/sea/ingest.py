@@ -17,6 +17,7 @@ from sea.formats import MALFORMED, Gather, format_of
 from sea.formats import records as records_in
 from sea.formats.run import Record
 from sea.trace import Intake, Step, Trace, task_of
+from sea.weave_live import Project, project_of
 
 _FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.S)
 _MAX_RECORD_BYTES = 16 << 20
@@ -28,7 +29,7 @@ class BadInput(Exception):
 
 
 def read_traces(paths: Iterable[str | Path], limit: int | None = None) -> Intake:
-    """Read files and directories in order, at most `limit` traces.
+    """Read files, directories and projects of Weave (`weave://ENTITY/PROJECT`) in order, at most `limit` traces.
 
     Raises:
         BadInput: A path is missing, unreadable, or holds no record that could be read.
@@ -37,7 +38,10 @@ def read_traces(paths: Iterable[str | Path], limit: int | None = None) -> Intake
     for path in files_of(paths):
         intake.files += 1
         before, skipped, gather = len(intake.traces), len(intake.skipped), Gather()
-        for where, record in _records(path, intake):
+        left = None if limit is None else limit - before
+        if left == 0:
+            return intake
+        for where, record in _records(path, intake, left):
             if limit is not None and len(intake.traces) >= limit:
                 return intake
             _take(where, record, intake, gather)
@@ -51,15 +55,17 @@ def read_traces(paths: Iterable[str | Path], limit: int | None = None) -> Intake
     return intake
 
 
-def files_of(paths: Iterable[str | Path]) -> Iterator[Path]:
-    """The files that are meant: those of a directory in order of their names.
+def files_of(paths: Iterable[str | Path]) -> Iterator[Path | Project]:
+    """The files that are meant: those of a directory in order of their names; projects of Weave as they are.
 
     Raises:
         BadInput: A path is missing, or a directory without files of traces.
     """
     for given in paths:
-        path = Path(given)
-        if path.is_dir():
+        path, project = Path(given), project_of(given)
+        if project is not None:
+            yield project
+        elif path.is_dir():
             found = sorted(p for p in path.rglob("*") if p.name.endswith(_ENDINGS))
             if not found:
                 raise BadInput(f"{path}: the directory holds no .json or .jsonl file")
@@ -70,8 +76,11 @@ def files_of(paths: Iterable[str | Path]) -> Iterator[Path]:
             raise BadInput(f"{path}: no such file or directory")
 
 
-def _records(path: Path, intake: Intake) -> Iterator[tuple[str, Record]]:
+def _records(path: Path | Project, intake: Intake, limit: int | None) -> Iterator[tuple[str, Record]]:
     try:
+        if isinstance(path, Project):
+            yield from path.calls(limit)
+            return
         with _open(path) as file:
             first = file.readline(_MAX_RECORD_BYTES)
             if _is_whole_line(first):

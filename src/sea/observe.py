@@ -1,17 +1,22 @@
 """What runs do, as spans: one JSON line each in `events.jsonl`, and OpenTelemetry spans where that is installed.
 
 The line is written when the span ends, also when it ends with an error. Nobody's run fails because of OpenTelemetry
-not being there; without a log opened, spans cost next to nothing and leave nothing.
+not being there; without a log opened, spans cost next to nothing and leave nothing. Where SEA_WEAVE names a project of
+Weave, a log's spans are calls of that project too (`sea.weave_live`); what fails there is said once.
 """
 
+import functools
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+
+from sea.weave_live import Sink, sink_project
 
 EVENTS = "events.jsonl"
 Attributes = dict[str, Any]
@@ -20,11 +25,14 @@ Attributes = dict[str, Any]
 class Log:
     """An event log; lines of several processes do not mix."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sink: Sink | None = None) -> None:
         self.path = path
+        self.sink = sink
 
     def write(self, record: Attributes) -> None:
         """Add one line; what is no JSON is written as its text. A directory that is not there is not made for it."""
+        if self.sink is not None:
+            self.sink.take(record)
         if not os.access(self.path.parent, os.W_OK):
             return
         line = json.dumps(record, default=str, ensure_ascii=True) + "\n"
@@ -36,18 +44,28 @@ class Log:
 
 
 _LOG: ContextVar[Log | None] = ContextVar("sea_log", default=None)
-_SPAN: ContextVar[str | None] = ContextVar("sea_span", default=None)
+_SPAN: ContextVar[tuple[str, str | None]] = ContextVar("sea_span", default=("", None))
+"""The outermost span that is open here, and the innermost."""
 
 
 @contextmanager
 def logged(path: Path) -> Iterator[Log]:
     """Spans within go to this file."""
-    log = Log(path)
+    project = sink_project()
+    log = Log(path, Sink(project, _tell) if project else None)
     token = _LOG.set(log)
     try:
         yield log
     finally:
         _LOG.reset(token)
+        if log.sink is not None:
+            log.sink.close()
+
+
+@functools.cache
+def _tell(sentence: str) -> None:
+    """Say something once, however many logs are opened."""
+    sys.stderr.write(f"{sentence}\n")
 
 
 @contextmanager
@@ -58,8 +76,9 @@ def span(name: str, **attributes: Any) -> Iterator[Attributes]:
         name: The stage: `ingest`, `mine`, `gate`, `execute_tool NAME`, and so on.
         attributes: What is known at its beginning; for calls of tools the names of OpenTelemetry's GenAI conventions.
     """
-    number, parent = os.urandom(8).hex(), _SPAN.get()
-    token, begun, clock = _SPAN.set(number), time.time(), time.perf_counter()
+    number, (trace, parent) = os.urandom(8).hex(), _SPAN.get()
+    trace = trace or number
+    token, begun, clock = _SPAN.set((trace, number)), time.time(), time.perf_counter()
     error = ""
     try:
         with _otel(name, attributes):
@@ -71,7 +90,7 @@ def span(name: str, **attributes: Any) -> Iterator[Attributes]:
         _SPAN.reset(token)
         log = _LOG.get()
         if log is not None:
-            record = {"span": name, "id": number, "parent": parent, "started": begun}
+            record = {"span": name, "id": number, "parent": parent, "trace": trace, "started": begun}
             ended = {"seconds": round(time.perf_counter() - clock, 6), "error": error or None}
             log.write({**record, **ended, "attributes": attributes})
 

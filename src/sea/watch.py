@@ -11,6 +11,7 @@ from pathlib import Path
 from sea.corpus import Corpus
 from sea.ingest import BadInput, files_of, read_traces
 from sea.trace import Intake
+from sea.weave_live import Project, WeaveError, project_of
 
 INDEX = "programs.sqlite"
 """In the library's directory."""
@@ -20,16 +21,28 @@ Say = Callable[[str], None]
 
 
 def stamps(paths: Sequence[str | Path]) -> Stamps:
-    """Name, size and time of change (ns) of every file of traces that there is now; files that are missing are not."""
+    """Name, size and time of change (ns) of every file of traces that there is now; files that are missing are not.
+
+    A project of Weave has the times of its newest call's begin and of the last end in their place.
+    """
     found = []
     for path in paths:
         try:
             for file in files_of([path]):
-                status = Path(file).stat()
-                found.append((str(file), status.st_size, status.st_mtime_ns))
+                found.append(_stamp(file))
         except (BadInput, OSError):
             continue  # not there yet, or gone since it was listed
     return tuple(found)
+
+
+def _stamp(file: Path | Project) -> tuple[str, int, int]:
+    if isinstance(file, Path):
+        status = file.stat()
+        return str(file), status.st_size, status.st_mtime_ns
+    try:
+        return str(file), *file.newest()
+    except WeaveError as error:
+        return str(file), -1, hash(str(error))  # so that it is read, which says why, once
 
 
 def intakes(paths: Sequence[str | Path], every_s: float, say: Say) -> Iterator[Intake]:
@@ -37,7 +50,15 @@ def intakes(paths: Sequence[str | Path], every_s: float, say: Say) -> Iterator[I
 
     A file is read when it has stayed as it was for one look: whoever writes it has then made a pause. What cannot be
     read is said, and looked at again when it changes.
+
+    Raises:
+        BadInput: A project of Weave is named, and the package or the key for it is missing.
     """
+    for project in filter(None, map(project_of, paths)):
+        try:
+            project.check()
+        except WeaveError as error:
+            raise BadInput(f"{project}: cannot be read: {error}") from None
     read: Stamps = ()
     before = stamps(paths)
     while True:
