@@ -3,6 +3,7 @@
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,11 +11,12 @@ from sea import observe
 from sea.bench.command import bench
 from sea.box import Box, NoSandbox
 from sea.commands import COMMANDS
-from sea.evolve import Funnel, evolve_from
+from sea.evolve import Funnel, Settings, evolve_from
 from sea.evolve import evolve as run_evolve
 from sea.gates.command import verify_command
 from sea.ingest import BadInput
 from sea.library import Library, NoLibrary
+from sea.model import NoModel, configured
 from sea.report import funnel_of
 from sea.watch import INDEX, index_of, intakes
 
@@ -28,7 +30,7 @@ class _Sentences(click.Group):
         """Run a command."""
         try:
             return super().invoke(ctx)
-        except (BadInput, NoLibrary, NoSandbox) as error:
+        except (BadInput, NoLibrary, NoModel, NoSandbox) as error:
             raise click.ClickException(str(error)) from None
 
 
@@ -54,32 +56,43 @@ def main() -> None:
     metavar="SECONDS",
     help="Look for new traces so often, and evolve again with them, until interrupted.",
 )
-def evolve(
-    files: tuple[Path, ...],
-    library: Path,
-    limit: int | None,
-    seed: int,
-    min_support: int,
-    dry_run: bool,
-    watch: float | None,
-) -> None:
+@click.option(
+    "--model",
+    envvar="SEA_MODEL",
+    metavar="PROVIDER:NAME",
+    help="Ask this model for names, and for other code of tools that a gate turns away. Keys: from the environment.",
+)
+@click.option(
+    "--model-url",
+    envvar="SEA_MODEL_URL",
+    metavar="URL",
+    help="Of an endpoint that speaks OpenAI's protocol; the model needs no provider then.",
+)
+def evolve(files: tuple[Path, ...], library: Path, dry_run: bool, watch: float | None, **chosen: Any) -> None:
     """Read traces, find what recurs, and admit what passes every gate."""
+    settings = _settings(**chosen)
     if watch is not None:
-        if dry_run or limit is not None:
+        if dry_run or settings.limit is not None:
             raise click.UsageError("--watch goes with neither --dry-run nor --limit: it takes all and writes")
-        _watch(files, library, watch, seed=seed, min_support=min_support)
+        _watch(files, library, watch, chosen)
         return
     shelf = Library(library, dry_run, _say)
     with (
         nullcontext() if dry_run else observe.logged(library / observe.EVENTS),
         observe.span("evolve") as noted,
     ):
-        funnel = run_evolve(files, shelf, limit=limit, seed=seed, min_support=min_support, say=_say)
+        funnel = run_evolve(files, shelf, settings, say=_say)
         noted |= funnel_of(funnel)
     _summary(funnel)
 
 
-def _watch(files: tuple[Path, ...], library: Path, every_s: float, *, seed: int, min_support: int) -> None:
+def _settings(
+    limit: int | None, seed: int, min_support: int, model: str | None, model_url: str | None
+) -> Settings:
+    return Settings(seed, min_support, limit, configured(model, model_url, _say))
+
+
+def _watch(files: tuple[Path, ...], library: Path, every_s: float, chosen: dict[str, Any]) -> None:
     known = index_of(library)
     click.echo(
         f"watching; interrupt to end (what is known of programs is kept in {library / INDEX})", err=True
@@ -88,7 +101,7 @@ def _watch(files: tuple[Path, ...], library: Path, every_s: float, *, seed: int,
         for intake in intakes(files, every_s, _say):
             with observe.logged(library / observe.EVENTS), observe.span("evolve") as noted:
                 shelf = Library(library, False, _say)
-                funnel = evolve_from(intake, known, shelf, seed=seed, min_support=min_support, say=_say)
+                funnel = evolve_from(intake, known, shelf, _settings(**chosen), say=_say)
                 noted |= funnel_of(funnel)
             _summary(funnel)
     except KeyboardInterrupt:

@@ -2,16 +2,17 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sea import equivalence, generate, observe, patterns, rewrite, score, select, specify, verify
+from sea import equivalence, generate, observe, patterns, propose, rewrite, score, select, specify, verify
 from sea.box import Box, Lost, NoSandbox, Ran
 from sea.corpus import Corpus
 from sea.gates.lab import Lab
 from sea.ingest import read_traces
 from sea.library import Library
+from sea.model import Model
 from sea.originals import raw_original
 from sea.patterns import Pattern, Source
 from sea.trace import Intake, Trace
@@ -23,6 +24,19 @@ _RUNS_PER_TOOL = 30
 _MAX_OBSERVED = 200
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one evolution is to do; what it finds follows from these, from the traces, and from a model's answers."""
+
+    seed: int = 0
+    min_support: int = 3
+    """Distinct tasks in which a region must recur."""
+    limit: int | None = None
+    """Traces that are read at most; None: all."""
+    model: Model | None = None
+    """Asked for names, and for other code where a gate turns a tool away; None: nobody is."""
 
 
 @dataclass
@@ -38,6 +52,8 @@ class Funnel:
     candidates: list[tuple[verify.Candidate, Pattern]] = field(default_factory=list)
     not_observed: list[tuple[str, str]] = field(default_factory=list)
     """(tool, why) for drafts that never came as far as a specification."""
+    replayed: dict[str, tuple[list[Source], list[Source]]] = field(default_factory=dict)
+    """Programs of training and held out that each pattern's tool is replayed in, by the pattern's id."""
 
     @property
     def admitted(self) -> list[tuple[verify.Candidate, Pattern]]:
@@ -69,10 +85,8 @@ def split(traces: Sequence[Trace], seed: int) -> tuple[list[Trace], list[Trace]]
 def evolve(
     paths: Sequence[str | Path],
     library: Library,
+    settings: Settings | None = None,
     *,
-    limit: int | None = None,
-    seed: int = 0,
-    min_support: int = 3,
     box: Box | None = None,
     say: Say = lambda _: None,
 ) -> Funnel:
@@ -83,19 +97,19 @@ def evolve(
         NoSandbox: Nothing could be tested; nothing was changed.
         NoLibrary: The library's directory cannot take the tools.
     """
+    settings = settings or Settings()
     with observe.span("ingest") as noted:
-        intake = read_traces(paths, limit)
+        intake = read_traces(paths, settings.limit)
         noted |= {"traces": len(intake.traces), "files": intake.files, "skipped": len(intake.skipped)}
-    return evolve_from(intake, Corpus(), library, seed=seed, min_support=min_support, box=box, say=say)
+    return evolve_from(intake, Corpus(), library, settings, box=box, say=say)
 
 
 def evolve_from(
     intake: Intake,
     known: Corpus,
     library: Library,
+    settings: Settings,
     *,
-    seed: int = 0,
-    min_support: int = 3,
     box: Box | None = None,
     say: Say = lambda _: None,
 ) -> Funnel:
@@ -109,12 +123,14 @@ def evolve_from(
         say(f"skipped {sentence}")
     if len(intake.skipped) > 5:
         say(f"skipped {len(intake.skipped) - 5} more")
-    with observe.span("mine", min_support=min_support) as noted:
-        train, held_out = (known.programs(side) for side in split(canonical(intake.traces), seed))
+    with observe.span("mine", min_support=settings.min_support) as noted:
+        train, held_out = (known.programs(side) for side in split(canonical(intake.traces), settings.seed))
         funnel.programs = len(train) + len(held_out)
-        funnel.patterns = patterns.mine(train, min_support)
+        funnel.patterns = patterns.mine(train, settings.min_support)
         noted |= {"programs": funnel.programs, "patterns": len(funnel.patterns)}
-    say(f"found {len(funnel.patterns)} patterns in {min_support} or more tasks, among {len(train)} programs")
+    say(
+        f"found {len(funnel.patterns)} patterns in {settings.min_support} or more tasks, among {len(train)} programs"
+    )
     with observe.span("select") as noted:
         funnel.chosen = select.choose(funnel.patterns, [*train, *held_out], turned_away=funnel.idle)
         noted["chosen"] = len(funnel.chosen)
@@ -124,7 +140,10 @@ def evolve_from(
     with observe.span("specify") as noted:
         prepare(funnel, train, held_out, box or Box(), say)
         noted |= {"candidates": len(funnel.candidates), "not_observed": len(funnel.not_observed)}
-    test(funnel, box or Box(), say)
+    if settings.model is not None:
+        with observe.span("propose names") as noted:
+            noted["renamed"] = name_better(funnel, settings.model, library, say)
+    test(funnel, box or Box(), say, settings.model)
     with observe.span("deduplicate") as noted:
         before = len(funnel.admitted)
         drop_duplicates(funnel, box or Box(), say)
@@ -144,8 +163,13 @@ def prepare(funnel: Funnel, train: list[Source], held_out: list[Source], box: Bo
     taken: set[str] = set()
     drafts = {pattern.id: specify.draft(pattern, taken) for pattern in funnel.chosen}
     index = rewrite.Index({key: (drafted.name, drafted.pattern) for key, drafted in drafts.items()})
-    programs = _programs(funnel.chosen, train, held_out)
-    runs = _replay(programs, index, drafts, box, say)
+    funnel.replayed = {one.id: (_where(one, train), _where(one, held_out)) for one in funnel.chosen}
+    programs = list(
+        {
+            id(source): source for sides in funnel.replayed.values() for side in sides for source in side
+        }.values()
+    )
+    runs = _replay(programs, index, {one.name: generate.draft_code(one) for one in drafts.values()}, box, say)
     suspects = [(source, made.tools) for source, made, ran in runs if not score.reproduces(source, ran)[0]]
     blamed = _blame([(source, tools) for source, tools in suspects if len(tools) > 1], drafts, box, say)
     by_tool: dict[str, list[tuple[bool, Source, Ran, bool]]] = defaultdict(list)
@@ -158,28 +182,17 @@ def prepare(funnel: Funnel, train: list[Source], held_out: list[Source], box: Bo
         _specify(funnel, drafted, by_tool[drafted.name])
 
 
-def _programs(chosen: list[Pattern], train: list[Source], held_out: list[Source]) -> list[Source]:
-    """Programs with a recorded result that show each pattern at work, up to a number for each side and one a task."""
-    found: dict[int, Source] = {}
-    for pattern in chosen:
-        for side in (train, held_out):
-            for source in _where(pattern, side):
-                found[id(source)] = source
-    return list(found.values())
-
-
 def _replay(
-    programs: list[Source], index: rewrite.Index, drafts: dict[str, specify.Draft], box: Box, say: Say
+    programs: list[Source], index: rewrite.Index, code: Mapping[str, str], box: Box, say: Say
 ) -> list[tuple[Source, rewrite.Rewritten, Ran]]:
     made = [(source, rewritten) for source in programs if (rewritten := rewrite.rewrite(source, index))]
-    code = {drafted.name: generate.draft_code(drafted) for drafted in drafts.values()}
     jobs = [
         score.job_of(
             source, rewritten.text, "\n".join(code[name] for name in rewritten.tools), rewritten.tools
         )
         for source, rewritten in made
     ]
-    say(f"replaying {len(jobs)} programs that call {len(drafts)} drafts, in sandboxes")
+    say(f"replaying {len(jobs)} programs that call {len(code)} drafts, in sandboxes")
     needed = score.dependencies_of([source for source, _ in made])
     ran = box.run_all(jobs, needed, lambda done: say(f"  {done}/{len(jobs)} programs"))
     return [(source, rewritten, result) for (source, rewritten), result in zip(made, ran, strict=True)]
@@ -195,7 +208,8 @@ def _blame(
     for key, drafted in drafts.items():
         concerned = [source for source, names in suspects if drafted.name in names]
         alone = rewrite.Index({key: (drafted.name, drafted.pattern)})
-        for source, _, ran in _replay(concerned, alone, {key: drafted}, box, say) if concerned else ():
+        code = {drafted.name: generate.draft_code(drafted)}
+        for source, _, ran in _replay(concerned, alone, code, box, say) if concerned else ():
             if not score.reproduces(source, ran)[0]:
                 found.setdefault(id(source), set()).add(drafted.name)
     return found
@@ -237,19 +251,86 @@ def _specify(funnel: Funnel, drafted: specify.Draft, runs: list[tuple[bool, Sour
     funnel.candidates.append((candidate, drafted.pattern))
 
 
-def test(funnel: Funnel, box: Box, say: Say) -> None:
-    """Every candidate through the gates; a sandbox lost on the way fails that candidate only."""
-    for candidate, pattern in funnel.candidates:
-        with observe.span("gate", **{"gen_ai.tool.name": candidate.spec.name}) as noted:
-            try:
-                verify.verify(candidate, box, _dependencies(candidate))
-            except NoSandbox as error:
-                candidate.verdicts.append(verify.Verdict("sandbox", False, str(error)))
-            noted |= {"admitted": candidate.admitted, "gates": {v.gate: v.passed for v in candidate.verdicts}}
-        verdict = "admitted" if candidate.admitted else f"turned away: {candidate.reason}"
-        say(f"  {candidate.spec.name} (support {pattern.support}): {verdict} ({candidate.seconds:.2f} s)")
+def name_better(funnel: Funnel, model: Model, library: Library, say: Say) -> int:
+    """Ask for a better name for every candidate; how many have one. What they compute stays as it is."""
+    taken = {candidate.spec.name for candidate, _ in funnel.candidates}
+    count = 0
+    for candidate, _ in funnel.candidates:
+        answer = model.ask("names", *propose.names_prompt(candidate.spec))
+        found = None if answer is None else propose.renamed(candidate.spec, answer, taken)
+        if found is not None and not library.is_foreign(found.name):
+            say(f"  {candidate.spec.name} is called {found.name}, as {model.name} proposes")
+            taken.add(found.name)
+            candidate.spec = found
+            candidate.proposed += (f"names by {model.name}",)
+            count += 1
+    return count
+
+
+def test(funnel: Funnel, box: Box, say: Say, model: Model | None) -> None:
+    """Every candidate through the gates; a sandbox lost on the way fails that candidate only.
+
+    A model may propose other code for one that is turned away: that is a candidate like any other.
+    """
+    for number, (candidate, pattern) in enumerate(funnel.candidates):
+        _judge(candidate, pattern, box, say)
+        if model is not None and not candidate.admitted:
+            repaired = _repaired(funnel, candidate, pattern, model, box, say)
+            if repaired is not None:
+                funnel.candidates[number] = (repaired, pattern)
     for name, why in funnel.not_observed:
         say(f"  {name}: turned away: no call could be observed: {why[:160]}")
+
+
+def _repaired(
+    funnel: Funnel, candidate: verify.Candidate, pattern: Pattern, model: Model, box: Box, say: Say
+) -> verify.Candidate | None:
+    """The candidate with other code that passes every gate; None when the model has none."""
+    for _ in range(propose.REPAIRS):
+        other = _recoded(funnel, candidate, pattern, model, box, say)
+        if other is None:
+            return None
+        _judge(other, pattern, box, say)
+        if other.admitted:
+            return other
+        candidate = other
+    return None
+
+
+def _recoded(
+    funnel: Funnel, candidate: verify.Candidate, pattern: Pattern, model: Model, box: Box, say: Say
+) -> verify.Candidate | None:
+    """The candidate with code that a model proposes, told why it was turned away; its programs are replayed."""
+    failed = next(verdict for verdict in candidate.verdicts if not verdict.passed)
+    if failed.gate in ("sandbox", verify.PROGRAMS[1]):
+        return None  # nothing is known against the code, or only what a model must not be told
+    answer = model.ask("repair", *propose.repair_prompt(candidate.spec, failed))
+    spec = None if answer is None else propose.recoded(candidate.spec, answer)
+    if spec is None or propose.unchanged(spec, candidate.spec):
+        return None
+    index, code = rewrite.Index({pattern.id: (spec.name, pattern)}), {spec.name: generate.tool_code(spec)}
+    train, held_out = funnel.replayed[pattern.id]
+    runs = _replay([*train, *held_out], index, code, box, say)
+    sides: dict[bool, list[tuple[str, bool, str]]] = {True: [], False: []}
+    is_train = set(map(id, train))
+    for source, _, ran in runs:
+        good, why = score.reproduces(source, ran)
+        sides[id(source) in is_train].append((source.task, good, "" if good else why))
+    proposed = (*candidate.proposed, f"code by {model.name}, after {failed.gate}: {failed.detail}"[:300])
+    # What it is compared with stays the traces' own code, whatever the model has written.
+    original = candidate.original or verify.original_code(candidate.spec)
+    return verify.Candidate(spec, sides[True], sides[False], original=original, proposed=proposed)
+
+
+def _judge(candidate: verify.Candidate, pattern: Pattern, box: Box, say: Say) -> None:
+    with observe.span("gate", **{"gen_ai.tool.name": candidate.spec.name}) as noted:
+        try:
+            verify.verify(candidate, box, _dependencies(candidate))
+        except NoSandbox as error:
+            candidate.verdicts.append(verify.Verdict("sandbox", False, str(error)))
+        noted |= {"admitted": candidate.admitted, "gates": {v.gate: v.passed for v in candidate.verdicts}}
+    verdict = "admitted" if candidate.admitted else f"turned away: {candidate.reason}"
+    say(f"  {candidate.spec.name} (support {pattern.support}): {verdict} ({candidate.seconds:.2f} s)")
 
 
 def _dependencies(*candidates: verify.Candidate) -> list[str]:

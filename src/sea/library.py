@@ -274,11 +274,15 @@ class Library:
 
     def _refuse_clashes(self, names: list[str]) -> None:
         for name in names:
-            folder = self.directory / name
-            if folder.exists() and not _is_ours(folder) and not _is_left_over(folder):
+            if self.is_foreign(name):
                 raise NoLibrary(
-                    f"{folder} was not made by sea and is left alone; move it or choose another library"
+                    f"{self.directory / name} was not made by sea and is left alone; move it or choose another library"
                 )
+
+    def is_foreign(self, name: str) -> bool:
+        """Whether something of this name is in the directory that a person made."""
+        folder = self.directory / name
+        return folder.exists() and not _is_ours(folder) and not _is_left_over(folder)
 
     def _commit(self, what: str, records: dict[str, Any], files: Files) -> None:
         self._refuse_edited_index()
@@ -390,6 +394,7 @@ def _tool_files(candidate: Candidate, pattern: Pattern) -> dict[str, str]:
         "pattern": stored(pattern),
         "held_out_tasks": sorted({task for task, _, _ in candidate.held_out}),
         "gates": [verdict.as_dict() for verdict in candidate.verdicts],
+        **({"proposed": list(candidate.proposed)} if candidate.proposed else {}),
     }
     return {
         "tool.py": tool_code(spec),

@@ -41,6 +41,8 @@ class Candidate:
     """The code as it stood in a trace; the tool's own body without types and text when None."""
     tests: tuple[Recorded, ...] = ()
     """Calls that the mutation gate added, with results."""
+    proposed: tuple[str, ...] = ()
+    """What a model has written of it, and why, in sentences."""
 
     @property
     def admitted(self) -> bool:
@@ -66,7 +68,7 @@ def verify(candidate: Candidate, box: Box, dependencies: Sequence[str], seed: in
     spec = candidate.spec
     given = [Recorded(one.arguments, one.result, where=one.trace_id) for one in spec.examples]
     original = candidate.original or original_code(spec)
-    evidence = Evidence(tuple(given), original=Original(*of_fixed_width(spec, original.code)))
+    evidence = Evidence(tuple(given), original=Original(*of_fixed_width(spec, original.code, original.name)))
     found = judge(*of_fixed_width(spec, tool_code(spec)), evidence, Lab(box, dependencies), seed=seed)
     candidate.verdicts += found.verdicts
     candidate.tests, candidate.seconds = found.tests, found.seconds
@@ -78,14 +80,18 @@ def as_tool(candidate: Candidate) -> Tool:
     return Tool(*of_fixed_width(candidate.spec, tool_code(candidate.spec)), tuple(calls))
 
 
-def of_fixed_width(spec: Specification, code: str) -> tuple[str, str]:
-    """Code and the function in it that takes as many arguments as examples hold: a spread last one as one tuple."""
+def of_fixed_width(spec: Specification, code: str, entry: str = "") -> tuple[str, str]:
+    """Code and the function in it that takes as many arguments as examples hold: a spread last one as one tuple.
+
+    `entry` is what the function is called there, where that is not the tool's name.
+    """
+    entry = entry or spec.name
     if not spec.spread:
-        return code, spec.name
+        return code, entry
     names = [parameter.name for parameter in spec.parameters]
-    name = f"{spec.name}_in_all"
+    name = f"{entry}_in_all"
     call = ", ".join([*names[:-1], "*" + names[-1]])
-    return f"{code}\n\ndef {name}({', '.join(names)}):\n    return {spec.name}({call})\n", name
+    return f"{code}\n\ndef {name}({', '.join(names)}):\n    return {entry}({call})\n", name
 
 
 def original_code(spec: Specification) -> Original:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sea.bench.rows import Row, Setting
 from sea.box import Box
-from sea.evolve import evolve
+from sea.evolve import Settings, evolve
 from sea.library import Library
 from sea.score import stripped
 
@@ -42,5 +42,5 @@ def rows(setting: Setting, box: Box, folder: Path, say: Callable[[str], None]) -
 def library(path: Path, folder: Path, box: Box, seed: int) -> set[str]:
     """The tools of a library that is made anew, as texts."""
     shelf = Library(folder)
-    evolve([path], shelf, seed=seed, box=box)
+    evolve([path], shelf, Settings(seed=seed), box=box)
     return {shelf.source(name) for name in shelf.names()}
