@@ -139,9 +139,9 @@ def _below(root: int, parents: dict[int, int]) -> set[int]:
 
 def _groups(tree: set[int]) -> int:
     """Leaves of the engine's control groups, as the controller with most of them has it."""
-    found, ours = 0, {f"tidepool-{pid}" for pid in (*tree, os.getpid())}
+    found, ours = 0, tuple(f"tidepool-{pid}-" for pid in (*tree, os.getpid()))
     for directory, names, _ in os.walk(cgroups.ROOT):
-        for name in ours.intersection(names):
+        for name in [name for name in names if name.startswith(ours)]:
             names.remove(name)
             found = max(found, sum(1 for entry in Path(directory, name).iterdir() if entry.is_dir()))
     return found
