@@ -126,9 +126,18 @@ class Pool:
             self.hits += 1
             if spec.limits != DEFAULT_LIMITS:
                 other_disk = spec.limits.disk_bytes != DEFAULT_LIMITS.disk_bytes
-                await self._backend.limit(warm.box.slot, spec.limits, other_disk)
+                await self.limit(warm, spec.limits, other_disk)
         self._refill(line)
         return warm
+
+    async def limit(self, warm: Warm, limits: Limits, disk: bool) -> None:
+        """Change a box's limits, with `disk` the size of its disk too, and what is seen of them inside.
+
+        Raises:
+            SetupFailed: They cannot be changed to that.
+        """
+        await self._backend.limit(warm.box.slot, limits, disk)
+        warm.channel.post({"op": "sizes", "memory_bytes": limits.memory_bytes, "cpu": limits.cpu})
 
     async def keep(self, spec: SandboxSpec, count: int) -> None:
         """From now on keep so many boxes parked that can become what a spec asks for; 0: as of any other line."""

@@ -34,7 +34,7 @@ def control(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, socket.socke
     if pid == 0:
         ours.close()
         signal.set_wakeup_fd(-1)
-        serve.Server(theirs, {"env": {}}).serve()
+        serve.Server(theirs, {"env": {}}, None).serve()
     theirs.close()
     ours.settimeout(5)
     yield pid, ours
@@ -43,7 +43,8 @@ def control(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, socket.socke
 
 
 def ask(sock: socket.socket, operation: str) -> None:
-    frames.send(sock, {"op": operation, "id": 1})
+    """As the host does: `ahead` while it is parked, `env` when it has been taken."""
+    frames.send(sock, {"op": operation, "id": 1, "set": {}, "unset": []})
     answer = frames.receive(sock)
     assert answer is not None
     assert answer[0] == {"id": 1}
@@ -52,15 +53,27 @@ def ask(sock: socket.socket, operation: str) -> None:
 def test_a_child_waits_for_the_next_run_and_ends_when_none_comes(control: tuple[int, socket.socket]) -> None:
     pid, sock = control
     assert not children(pid)
-    ask(sock, "ahead")
+    ask(sock, "env")
     assert soon(lambda: len(children(pid)) == 1)
     (first,) = children(pid)
     time.sleep(0.1)
     assert children(pid) == [first]
     assert soon(lambda: not children(pid))
-    ask(sock, "ahead")
+    ask(sock, "env")
     assert soon(lambda: len(children(pid)) == 1)
     assert children(pid) != [first]
+
+
+def test_while_it_is_parked_its_child_waits_for_as_long(control: tuple[int, socket.socket]) -> None:
+    pid, sock = control
+    ask(sock, "ahead")
+    assert soon(lambda: len(children(pid)) == 1)
+    (first,) = children(pid)
+    time.sleep(0.5)
+    assert children(pid) == [first]
+    ask(sock, "env")
+    assert children(pid) == [first]
+    assert soon(lambda: not children(pid))
 
 
 def test_a_child_that_somebody_has_killed_is_replaced(control: tuple[int, socket.socket]) -> None:

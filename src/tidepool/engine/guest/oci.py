@@ -248,4 +248,4 @@ def inside() -> NoReturn:
         confine.install_seccomp(base64.b64decode(order["seccomp"]))
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     frames.send(control, {"ev": "ready"})
-    serve.Server(control, {"env": env}).serve()
+    serve.Server(control, {"env": env}, None).serve()

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from tidepool.engine.guest import faults, filesystem, frames, launch, spare, tree
+from tidepool.engine.guest import faults, filesystem, frames, launch, sizes, spare, tree
 
 _OTHER_UID = 1000
 """Of a rehearsed run: one that owns no module, as most."""
@@ -28,9 +28,15 @@ class Server:
     """Pid 1 of a sandbox, after it has been closed off."""
 
     def __init__(
-        self, control: socket.socket, go: dict[str, Any], inner: socket.socket | None = None
+        self,
+        control: socket.socket,
+        go: dict[str, Any],
+        shown: sizes.Sizes | None,
+        inner: socket.socket | None = None,
     ) -> None:
         self._control = control
+        self._shown = shown
+        """Limits as they are seen inside; None behind a further wall, which has its own /proc."""
         self._inner = inner
         """Another of these, behind a further wall: everything but files is its business."""
         self._env: dict[str, str] = dict(go["env"])
@@ -71,10 +77,12 @@ class Server:
 
     def _get_ready(self, after_ms: int) -> None:
         """Prepare the next run, as far as there is time before it comes; undo it when none comes for long."""
-        self._lulls = [(after_ms, self._fork_ahead), (_LULL_MS, self._rehearse), (_IDLE_MS, self._retire)]
+        self._lulls = [(_IDLE_MS, self._retire)]
+        if self._spare is None:
+            self._lulls[:0] = [(after_ms, self._fork_ahead), (_LULL_MS, self._rehearse)]
 
     def _fork_ahead(self) -> None:
-        self._spare = self._spare or spare.ahead(_RESTORED, self._control)
+        self._spare = spare.ahead(_RESTORED, self._control)
 
     def _retire(self) -> None:
         if self._spare is not None:
@@ -117,23 +125,19 @@ class Server:
 
     def _dispatch(self, message: dict[str, Any], fds: list[int]) -> None:
         operation = message["op"]
-        if self._inner is not None and operation not in filesystem.OPERATIONS:
+        if operation == "sizes":
+            if self._shown is not None:
+                self._shown.change(int(message["memory_bytes"]), float(message["cpu"]))
+            self._reply(message["id"], {})
+        elif self._inner is not None and operation not in filesystem.OPERATIONS:
             frames.send(self._inner, message, tuple(fds))
         elif operation == "run":
             self._run(message, fds)
-        elif operation == "kill":
-            self._reply(message["id"], {"killed": self._kill(int(message["run"]))})
-        elif operation == "interrupt":
-            for leader in self._leaders(int(message["run"])):
-                os.killpg(leader, signal.SIGINT)  # each leads a session, hence a group, of its own
-            self._reply(message["id"], {})
-        elif operation in ("pause", "resume"):
-            # Everything but us: -1 never reaches its sender (kill(2)).
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(-1, signal.SIGSTOP if operation == "pause" else signal.SIGCONT)
-            self._reply(message["id"], {})
+        elif operation in ("kill", "interrupt", "pause", "resume"):
+            self._reply(message["id"], self._signal(operation, message))
         elif operation == "ahead":
             self._get_ready(0)
+            self._lulls.remove((_IDLE_MS, self._retire))  # it is taken next, whenever that is
             self._reply(message["id"], {})
         elif operation == "env":
             for name in message["unset"]:
@@ -145,6 +149,18 @@ class Server:
             answer, opened = filesystem.perform(message)
             faults.step("init.file.done")
             self._reply(message["id"], answer, opened)
+
+    def _signal(self, operation: str, message: dict[str, Any]) -> dict[str, Any]:
+        if operation == "kill":
+            return {"killed": self._kill(int(message["run"]))}
+        if operation == "interrupt":
+            for leader in self._leaders(int(message["run"])):
+                os.killpg(leader, signal.SIGINT)  # each leads a session, hence a group, of its own
+            return {}
+        # Everything but us: -1 never reaches its sender (kill(2)).
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGSTOP if operation == "pause" else signal.SIGCONT)
+        return {}
 
     def _pass_on(self) -> None:
         assert self._inner is not None

@@ -16,7 +16,7 @@ import socket
 import sys
 from typing import Any
 
-from tidepool.engine.guest import faults, frames, init, preload, syscalls
+from tidepool.engine.guest import faults, frames, init, preload, sizes, syscalls
 
 CONTROL_FD = 3
 SLICE = 1024
@@ -35,6 +35,7 @@ def main() -> None:
     # setresuid made us undumpable, and then /proc/PID/uid_map of our children would not be ours to write.
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     report = preload.preload(list(config["modules"]), pytest=bool(config["pytest"]))
+    sizes.machine()
     faults.step("zygote.start.preloaded")
     frames.send(control, {"ev": "ready", **report})
     Zygote(control, config).serve()

@@ -38,4 +38,6 @@ def go(request: protocol.Create, rlimits: dict[str, int]) -> dict[str, Any]:
         "rlimits": rlimits,
         "isolation": request.isolation,
         "network": request.network,
+        "memory_bytes": request.limits.memory_bytes,
+        "cpu": request.limits.cpu,
     }
