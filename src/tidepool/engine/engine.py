@@ -71,7 +71,7 @@ class Engine:
             HostUnsupported: This host cannot isolate; the sentence says what to enable, and nothing was run.
         """
         host.make_directories(config.state_dir, config.drop_root)
-        launched = namespaces.launch(config.state_dir, config.storage)
+        launched = namespaces.launch(config.state_dir, config.storage, config.pool_size > 0)
         egress = Egress.launch(config.state_dir, protocol.EGRESS_UID, config.egress_options)
         meanwhile()
         if config.drop_root:
@@ -269,7 +269,7 @@ class Engine:
             )
         if entry.warm is not None:
             try:
-                await self._backend.limit(entry.warm.box.slot, limits, disk=True)
+                await self._pool.limit(entry.warm, limits, disk=True)
             except SetupFailed as error:
                 raise InvalidSpec(f"sandbox {sandbox.name} cannot be resized: {error}") from None
         sandbox.spec = replace(sandbox.spec, limits=limits)

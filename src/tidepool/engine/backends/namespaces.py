@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +40,7 @@ log = logging.getLogger("tidepool.engine")
 READY_TIMEOUT_S = 90.0
 """A former spawner may still be saving files."""
 _COPY_TIMEOUT_S = 600.0
+_ZYGOTE_TIMEOUT_S = 120.0
 _SHM_BYTES = 64 << 20
 _HELD = "could not be saved and are held in memory until there is room to start it again"
 _AGAIN = ("kill", "end_zygote", "forget", "stored", "make_volume", "copy")
@@ -64,6 +66,8 @@ class Launched:
     python: str
     name: str
     """Of its control groups."""
+    has_early_zygote: bool
+    """Whether it starts a zygote of the plain interpreter unasked."""
 
 
 Restore = str | int
@@ -104,8 +108,10 @@ class Death:
     """Whether its files could not be saved and are held in memory: `kill` with `save` tries again."""
 
 
-def launch(state_dir: Path, storage: str) -> Launched:
+def launch(state_dir: Path, storage: str, early_zygote: bool) -> Launched:
     """Compose the image and start the spawner; blocks for milliseconds (seconds the first time).
+
+    With `early_zygote` one that most sandboxes can come from is started before anybody asks for them.
 
     Without root the spawner is one of a user namespace, see `engine.spawner.rootless`.
 
@@ -142,6 +148,7 @@ def launch(state_dir: Path, storage: str) -> Launched:
         landlock=True,
         debug=bool(os.environ.get("TIDEPOOL_DEBUG")),
         fault=fault,
+        early_zygote=early_zygote,
     )
     filter_fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)
     try:
@@ -150,7 +157,7 @@ def launch(state_dir: Path, storage: str) -> Launched:
         ours.sendmsg([protocol.encode(start)], rights)
     finally:
         os.close(filter_fd)
-    return Launched(process, ours, image.python, name)
+    return Launched(process, ours, image.python, name, early_zygote)
 
 
 class Backend:
@@ -175,6 +182,10 @@ class Backend:
         self._is_closing = False
         self._started: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._channel = Channel(launched.sock, self._on_event, self._on_lost, trusted=True)
+        self._early: asyncio.Future[dict[str, Any]] | None = None
+        if launched.has_early_zygote:
+            self._early = asyncio.get_running_loop().create_future()
+            assert self._channel.open(partial(self._on_early, self._early)) == protocol.EARLY
         self.enforced: tuple[str, ...] = ()
         self.not_enforced: tuple[str, ...] = ()
         self.weaker: dict[str, str] = {}
@@ -211,8 +222,14 @@ class Backend:
         Raises:
             SetupFailed: It did not come up.
         """
+        if self._early is not None and not (layers or modules or pytest or image):
+            early, self._early = self._early, None
+            async with asyncio.timeout(_ZYGOTE_TIMEOUT_S):
+                found = await early
+            if "zygote" in found:
+                return int(found["zygote"]), dict(found["preload"])
         message = {"op": "zygote", "layers": layers, "image": image, "modules": modules, "pytest": pytest}
-        answer, _ = await self._call(message, timeout_s=120.0)
+        answer, _ = await self._call(message, timeout_s=_ZYGOTE_TIMEOUT_S)
         return int(answer["zygote"]), dict(answer["preload"])
 
     async def create(self, zygote: int, spec: SandboxSpec, restore: Restore = "") -> Box:
@@ -391,6 +408,12 @@ class Backend:
             raise kind(answer["error"])
         return answer, received
 
+    def _on_early(self, told: asyncio.Future[dict[str, Any]], answer: dict[str, Any], fds: list[int]) -> None:
+        close_all(fds)
+        self._channel.close_request(protocol.EARLY)
+        if not told.done():
+            told.set_result(answer)
+
     def _on_event(self, message: dict[str, Any]) -> None:
         if message.get("id") == 0 and not self._started.done():
             self._started.set_result(message)
@@ -402,6 +425,7 @@ class Backend:
                 self._unclaimed[int(message["died"])] = saved
         elif "restarted" in message:
             log.error("%s; a new one serves, sandboxes that ran were ended", message["restarted"])
+            self._early = None  # what it would be called may be another one by now
             self._channel.answer_all(int(message["last"]), {"restarted": message["restarted"]})
             self._on_restart(str(message["restarted"]))
         elif "error" in message:

@@ -30,6 +30,10 @@ Kind = Literal["saved", "images", "volumes"]
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 44)]
 
 
+EARLY = 1
+"""The first number that the engine gives a request."""
+
+
 class Start(msgspec.Struct, forbid_unknown_fields=True, tag="start", tag_field="op"):
     """The first message: what this spawner serves. Its one descriptor holds the seccomp program."""
 
@@ -50,6 +54,8 @@ class Start(msgspec.Struct, forbid_unknown_fields=True, tag="start", tag_field="
     debug: bool
     fault: str
     """Where a process is to die, for tests (`guest.faults`); empty for nowhere."""
+    early_zygote: bool
+    """Whether the first spawner starts a zygote of the plain interpreter unasked, and answers it as request `EARLY`."""
 
 
 class Limits(msgspec.Struct, forbid_unknown_fields=True):

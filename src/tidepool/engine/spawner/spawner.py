@@ -69,9 +69,10 @@ class Spawner:
         self._watch(self._engine, self._on_engine)
         self._watch(self._guardian, self._on_guardian_death)
         if is_first:
-            groups, alone = self._groups, self._storage.alone
-            hello = {"controllers": groups.controllers, "cgroup_version": groups.version, "alone": alone}
-            self._answer(0, {**hello, "weaker": self.weaker})
+            kinds = {"controllers": self._groups.controllers, "cgroup_version": self._groups.version}
+            self._answer(0, {**kinds, "alone": self._storage.alone, "weaker": self.weaker})
+            if self._start.early_zygote:
+                self._on_request(protocol.encode(protocol.Zygote(protocol.EARLY, [], "", [], False)))
         try:
             while self._running:
                 timeout = _SWEEP_S if self._to_remove else None
