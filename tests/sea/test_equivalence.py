@@ -2,7 +2,7 @@
 
 import pytest
 
-from sea.equivalence import Tool, duplicates, generalise, groups
+from sea.equivalence import Tool, duplicates, groups
 from sea.gates.evidence import Recorded
 from sea.gates.lab import Lab
 
@@ -96,26 +96,6 @@ def test_sums_in_another_order_are_the_same_sums(lab):
 def test_tools_of_other_arguments_are_never_compared():
     text = tool("def t(text):\n    return text\n", ("a",))
     assert groups([BASE, text, tool("def n(number):\n    return number\n", (1,))]) == []
-
-
-def test_tools_that_differ_by_a_constant_become_one(lab):
-    parts = [
-        tool("def tax(price):\n    return price * 19 // 100\n", (100,), (50,)),
-        tool("def duty(amount):\n    return amount * 7 // 100\n", (100,), (300,)),
-    ]
-    (general,) = generalise(parts, lab)
-    assert general.parts == (0, 1)
-    assert general.constants == ((19,), (7,))
-    assert general.code == "def tax(price, number: int):\n    return price * number // 100\n"
-    assert [call.arguments for call in general.calls] == [(100, 19), (50, 19), (100, 7), (300, 7)]
-
-
-def test_nothing_is_generalised_that_would_not_keep_its_calls(lab):
-    wrong = tool("def tax(price):\n    return price * 19\n", (100,))
-    lying = Tool("def tax(price):\n    return price * 7\n", "tax", (Recorded((1,), 8),))
-    assert generalise([wrong, lying], lab) == []
-    other = tool("def sum(price):\n    return price + 19\n", (100,))
-    assert generalise([wrong, other], lab) == []
 
 
 NUMBERS = tuple((number,) for number in (1, 2, 3, 4, 9, 10, 15))

@@ -1,5 +1,6 @@
 """Traces to a library in one run: validated tools, the same bytes for the same seed, nothing without a sandbox."""
 
+import ast
 import importlib
 import itertools
 import json
@@ -114,6 +115,23 @@ def test_thirty_traces_of_one_task_become_nothing(box, tmp_path):
     (tmp_path / "t.jsonl").write_text("\n".join(lines))
     funnel = evolve([tmp_path / "t.jsonl"], Library(tmp_path / "tools"), box=box)
     assert (len(funnel.intake.traces), funnel.patterns, funnel.admitted) == (30, [], [])
+
+
+def test_computations_that_differ_by_a_constant_are_one_tool_that_keeps_what_both_recorded(box, tmp_path):
+    lines = []
+    for n in range(24):
+        rate, price, count = (19, 7)[n % 2], 100 + 37 * n, n + 3
+        code = (
+            f"price = {price}\ncount = {count}\nprint((price * count * {rate} // 100 + count) * (price - 4))"
+        )
+        value = (price * count * rate // 100 + count) * (price - 4)
+        lines.append(json.dumps({"task": f"tax {n}", "code": code, "output": str(value)}))
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    funnel = evolve([tmp_path / "t.jsonl"], Library(tmp_path / "tools"), box=box)
+    ((candidate, _),) = funnel.admitted
+    rates = {value for example in candidate.spec.examples for value in example.arguments if value in (19, 7)}
+    assert rates == {19, 7}
+    assert "19" not in ast.unparse(ast.Module(list(candidate.spec.body), []))
 
 
 @pytest.mark.parametrize(("wrong", "admitted"), [(0, True), (1, False)])
