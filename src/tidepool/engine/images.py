@@ -9,6 +9,8 @@ Composed once per fingerprint into the state directory, by the process that may 
 import contextlib
 import errno
 import hashlib
+import importlib.util
+import logging
 import os
 import shutil
 import stat
@@ -19,6 +21,8 @@ from pathlib import Path
 
 from tidepool.engine.errors import HostUnsupported
 from tidepool.engine.kernel import mounts
+
+log = logging.getLogger("tidepool.engine")
 
 GUEST = "lib/tidepool/tidepool/engine/guest"
 """Where the guest's modules stand below /usr inside."""
@@ -232,10 +236,16 @@ def _write_local_mask(mask: Path, prefix: Path, version: str) -> None:
 
 
 def _add_pip(site: Path, binaries: Path) -> None:
-    """pip as the interpreter ships it (ensurepip), so that `pip install` is there without the host's packages."""
-    for wheel in _pip_wheels():
-        shutil.unpack_archive(wheel, site, "zip")
-        break
+    """pip as the interpreter ships it (ensurepip), else the server's own: `pip install` is there without the host's."""
+    wheels = _pip_wheels()
+    own = importlib.util.find_spec("pip")
+    if wheels:
+        shutil.unpack_archive(wheels[0], site, "zip")
+    elif own is not None and own.origin is not None:
+        shutil.copytree(Path(own.origin).parent, site / "pip", ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        log.warning("there is no pip in sandboxes: this interpreter has neither ensurepip nor pip")
+        return
     for name in ("pip", "pip3"):
         script = binaries / name
         script.unlink(missing_ok=True)  # the whiteout of the host's own
@@ -246,8 +256,10 @@ def _add_pip(site: Path, binaries: Path) -> None:
 
 
 def _pip_wheels() -> list[str]:
-    import ensurepip
-
+    try:
+        import ensurepip
+    except ImportError:  # Debian has it in a package of its own, python3-venv
+        return []
     places = [Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels")]
     return [str(wheel) for place in places for wheel in sorted(place.glob("pip-*.whl"))]
 
