@@ -20,7 +20,19 @@ from sea.collector import paused
 from sea.sources import Loader, Model, Source
 from sea.trace import Trace
 
-_DEPENDS_ON = ("corpus", "cuts", "forms", "normalise", "regions", "shapes", "sources", "tokens", "trace")
+_DEPENDS_ON = (
+    "choices",
+    "corpus",
+    "counts",
+    "cuts",
+    "forms",
+    "normalise",
+    "regions",
+    "shapes",
+    "sources",
+    "tokens",
+    "trace",
+)
 """Modules that decide what is in the file."""
 _TABLES = """
 create table if not exists about (version text);

@@ -1,6 +1,6 @@
-"""Normal forms of counting: two bounds of one value are a range, a loop that only counts is a sum. Pure.
+"""Normal forms of counting: bounds of a value are a range, loops that only count are sums, members are lists. Pure.
 
-Both are part of `forms.whole_form`, which first turns every `a < b` into `b > a`; nothing here computes a value twice,
+All are part of `forms.whole_form`, which first turns every `a < b` into `b > a`; nothing here computes a value twice,
 or not at all, that could do more than be read.
 """
 
@@ -30,6 +30,59 @@ class Ranges(ast.NodeTransformer):
         if not isinstance(middle, ast.Name) or ast.dump(middle) != ast.dump(same):
             return node  # that two numbers are equal is chance: programs of one shape have one form
         return ast.copy_location(ast.Compare(low, [above, below], [middle, top]), node)
+
+
+class Members(ast.NodeTransformer):
+    """The least of several literals is that of their list, how many equal a value is what `count` says, and lists that
+    are written out and joined are one list.
+
+    `taken` are names that the program gives a value itself; a star may give one to any.
+    """
+
+    def __init__(self, taken: set[str]) -> None:
+        self._own = {"min", "max", "sum"} if "*" in taken else taken
+        self.changed = False
+        """Whether there was any."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        """One operation, those inside it first."""
+        self.generic_visit(node)
+        match node:
+            case ast.BinOp(ast.List(one), ast.Add(), ast.List(other)) if one and other:
+                if is_literal(node.left) and is_literal(node.right):
+                    self.changed = True
+                    return ast.copy_location(ast.List([*one, *other], ast.Load()), node)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """One call, those inside it first."""
+        self.generic_visit(node)
+        match node:
+            case ast.Call(ast.Name("min" | "max" as name), [_, _, *_], []):
+                if name not in self._own and all(map(is_literal, node.args)):
+                    self.changed = True
+                    node.args = [ast.List(node.args, ast.Load())]
+            case ast.Call(
+                ast.Name("sum"),
+                [
+                    ast.GeneratorExp(
+                        one,
+                        [
+                            ast.comprehension(
+                                ast.Name(item),
+                                ast.List() as members,
+                                [ast.Compare(ast.Name(same), [ast.Eq()], [value])],
+                                0,
+                            )
+                        ],
+                    )
+                ],
+                [],
+            ) if item == same and "sum" not in self._own and ast.dump(one) == _ONE:
+                if is_literal(members) and is_literal(value):
+                    self.changed = True
+                    return ast.Call(ast.Attribute(members, "count", ast.Load()), [value], [])
+        return node
 
 
 def _bounds(node: ast.expr) -> tuple[ast.expr, ast.cmpop, ast.expr] | None:

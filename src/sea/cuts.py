@@ -101,6 +101,13 @@ def _compare(node: ast.expr, _: frozenset[str]) -> tuple[str, Children] | None:
     return (type(node.ops[0]).__name__, [node.left, *node.comparators]) if len(node.ops) == 1 else None
 
 
+def _choice(node: ast.expr, _: frozenset[str]) -> tuple[str, Children] | None:
+    assert isinstance(node, ast.IfExp)
+    # Both ways are computed before a call: only literals cannot fail or do anything there.
+    plain = is_literal(node.body) and is_literal(node.orelse)
+    return ("if", [node.test, node.body, node.orelse]) if plain else None
+
+
 def _subscript(node: ast.expr, _: frozenset[str]) -> tuple[str, Children] | None:
     assert isinstance(node, ast.Subscript)
     plain = isinstance(node.ctx, ast.Load) and not any(isinstance(n, ast.Slice) for n in walk(node.slice))
@@ -149,6 +156,7 @@ _LABELS = {
     ast.BinOp: _binary,
     ast.UnaryOp: _unary,
     ast.Compare: _compare,
+    ast.IfExp: _choice,
     ast.Subscript: _subscript,
     ast.Name: _name,
     ast.Constant: _constant,

@@ -11,7 +11,8 @@ import ast
 from collections import Counter
 from collections.abc import Iterable
 
-from sea.counts import Ranges, as_sums
+from sea.choices import Choices
+from sea.counts import Members, Ranges, as_sums
 from sea.normalise import BY_NAME, bound, clone, is_literal, straighten, walk
 
 _QUIET_MODULES = frozenset(
@@ -57,7 +58,7 @@ def whole_form(tree: ast.Module, keep: frozenset[str]) -> ast.Module:
     _functions_apart(tree, keep)
     while _splice_one(tree):
         pass
-    tree = _Choices().visit(tree)
+    tree = Choices().visit(tree)
     _versions(tree, keep)
     _plain_assignments(tree)
     _without_aliases(tree, keep)
@@ -65,9 +66,21 @@ def whole_form(tree: ast.Module, keep: frozenset[str]) -> ast.Module:
     _one_way_round(tree)
     tree = Ranges().visit(tree)
     as_sums(tree)
+    members = Members({name for node in walk(tree) for name in bound(node)})
+    tree = members.visit(tree)
+    if members.changed:
+        tree = straighten(tree, keep)
     while _without_dead(tree, keep):
         tree = straighten(tree, keep)
     tree.body = without_unused_imports(tree.body)
+    return tree
+
+
+def near_form(tree: ast.Module, keep: frozenset[str]) -> ast.Module:
+    """The form near the original: what it costs as written is noted on what looks otherwise."""
+    tree = clone(tree)
+    tree = straighten(Choices().visit(tree), keep, drop=False)
+    _one_way_round(tree)
     return tree
 
 
@@ -382,24 +395,6 @@ def _plain_assignments(tree: ast.Module) -> None:
     for stmt in tree.body:
         if isinstance(stmt, ast.For | ast.While | ast.If):
             Shorten().visit(stmt)
-
-
-class _Choices(ast.NodeTransformer):
-    """A branch that only decides on one variable's value is that choice."""
-
-    def visit_If(self, node: ast.If) -> ast.AST:
-        """One branch, those inside it first."""
-        self.generic_visit(node)
-        if len(node.body) == len(node.orelse) == 1:
-            one, other = node.body[0], node.orelse[0]
-            if (
-                isinstance(one, ast.Assign)
-                and isinstance(other, ast.Assign)
-                and _target(one) == _target(other) != ""
-            ):
-                value = ast.IfExp(node.test, one.value, other.value)
-                return ast.copy_location(ast.Assign(one.targets, value, lineno=0), node)
-        return node
 
 
 _OTHER_WAY: dict[type, type[ast.cmpop]] = {ast.Lt: ast.Gt, ast.LtE: ast.GtE}

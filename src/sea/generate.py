@@ -52,8 +52,8 @@ def annotation(name: str) -> str:
     while _INNER.search(name):
         name = _INNER.sub("", name)
     kinds = sorted(set(name.split(" | ")))
-    if set(kinds) <= {"int", "float"}:
-        return kinds[0]
+    if "float" in kinds and "int" in kinds:
+        kinds.remove("int")
     known = all(kind == "None" or isinstance(getattr(builtins, kind, None), type) for kind in kinds)
     return " | ".join(kinds) if known else "object"
 

@@ -113,9 +113,10 @@ def is_one_operation(text: str) -> bool:
     Such a tool counts only where it stands for a whole program of several statements (docs/decisions/0011).
     """
     nodes = [node for stmt in Tool(text).function.body for node in ast.walk(stmt)]
-    if any(isinstance(node, _MORE_THAN_ONE) for node in nodes):
-        return False
     done = [node for node in nodes if isinstance(node, _OPERATIONS) and not _is_sign(node)]
+    more = [node for node in nodes if isinstance(node, _MORE_THAN_ONE)]
+    if more:  # to choose by what was given is one operation too
+        return len(more) == 1 and isinstance(more[0], ast.If | ast.IfExp) and not done
     if len(done) != 1:
         return False
     (only,) = done

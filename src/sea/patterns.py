@@ -8,7 +8,7 @@ patterns are worth a tool is decided in `select`.
 import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -148,7 +148,9 @@ def mine(sources: list[Source], min_support: int = 3) -> list[Pattern]:
                     places[region.key].append((group, region, (form, number, ())))
     patterns = [_pattern(key, Places(found)) for key, found in places.items()]
     for found, symbols in _cuts(groups, min_support):
-        patterns.append(_pattern(found[0][1].key, Places(found), symbols))
+        places_of_cut = Places(found)
+        patterns.append(_pattern(found[0][1].key, places_of_cut, symbols))
+        patterns.append(_with_other_defaults(patterns[-1], places_of_cut))
     usable = [pattern for pattern in patterns if pattern is not None]
     return sorted(usable, key=lambda pattern: (-pattern.support, -pattern.outline.size, pattern.id))
 
@@ -205,6 +207,29 @@ def _pattern(key: str, occurrences: Places, symbols: tuple[str, ...] = ()) -> Pa
     )
     found.constants = tuple(constants)
     return found
+
+
+def _with_other_defaults(pattern: Pattern | None, places: Places) -> Pattern | None:
+    """The same with the second most common values as defaults, where they are common too.
+
+    Where two habits stand beside each other the tool for both is written with the one that other tools leave over.
+    """
+    if pattern is None or not pattern.defaults:
+        return None
+    others: list[tuple[int, str]] = []
+    for index, value in pattern.defaults:
+        counts = places.values(index)
+        del counts[value]
+        other, count = max(counts.items(), key=lambda item: (item[1], item[0]), default=("", 0))
+        if not other or count < 3 or count < _DEFAULT_SHARE * len(places) or other[0] in "[{":
+            return None
+        others.append((index, other))
+    return replace(pattern, id=f"{pattern.id}:2", defaults=tuple(others))
+
+
+def shape_of(identifier: str) -> str:
+    """The key of the regions that a pattern of this id stands for: patterns of one shape differ by their defaults."""
+    return identifier.partition(":")[0]
 
 
 _LOOKERS = frozenset(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sea.choices import surcharge
 from sea.normalise import BUILTINS, children, cost, is_literal, walk
 from sea.tokens import NAMING, below, nested, own
 
@@ -187,8 +188,9 @@ def _window(program: Program, stmts: list[ast.stmt]) -> Iterator[Region]:
 
 
 def _written_size(program: Program, nodes: list[ast.stmt] | list[ast.expr]) -> int:
-    named = sum(hasattr(inner, "meaning") for node in nodes for inner in walk(node))
-    return sum(program.tokens(node) for node in nodes) + NAMING * named
+    inside = [inner for node in nodes for inner in walk(node)]
+    named = sum(hasattr(inner, "meaning") for inner in inside)
+    return sum(program.tokens(node) for node in nodes) + NAMING * named + sum(map(surcharge, inside))
 
 
 def _always_stored(stmts: list[ast.stmt]) -> set[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from sea import cuts
+from sea.choices import as_branch, surcharge
 from sea.forms import without_unused_imports
 from sea.generate import draft_code
 from sea.inline import computes, is_one_operation
@@ -205,7 +206,7 @@ class _Writer:
         inner = {id(child) for child in nested(stmt)}
         made = self._copied(stmt, before, inner)
         assert isinstance(made, ast.stmt)
-        return [*before, made]
+        return [*before, made if self._strict else as_branch(made)]
 
     def _copied(self, node: ast.AST, before: list[ast.stmt], inner: set[int]) -> ast.AST:
         fields: dict[str, object] = {}
@@ -219,6 +220,8 @@ class _Writer:
         made = type(node)(**fields)
         if isinstance(made, ast.Name) and made.id in self._renamed:
             made.id = self._renamed[made.id]
+        if surcharge(node):
+            made.branch = surcharge(node)  # type: ignore[attr-defined]
         return ast.copy_location(made, node)
 
     def _field(self, value: object, before: list[ast.stmt], inner: set[int]) -> object:

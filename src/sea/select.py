@@ -14,6 +14,7 @@ from itertools import islice
 
 from sea.collector import paused
 from sea.inline import is_empty
+from sea.normalise import cost
 from sea.patterns import Occurrence, Pattern, Source, definition_cost
 from sea.places import Places
 from sea.reach import Alike, Reach
@@ -51,7 +52,7 @@ def choose(
     reach = Reach(index)
     scored = reach.gather(sources)
     where = _where(scored)
-    prices = {key: definition_cost(pattern) for key, pattern in by_key.items()}
+    prices = {key: price(pattern) for key, pattern in by_key.items()}
     search = _Search(where, prices, least_tasks, scale)
     taken = search.run(limit)
     best_uses = {id(one): one.uses(set(taken)) for one in scored}
@@ -91,6 +92,16 @@ def _idle(pattern: Pattern, least_tasks: int) -> str:
         if known:
             tasks.add(place.source.task)
     return "" if len(tasks) >= least_tasks else "it only names one operation"
+
+
+_TYPED = 2
+"""A colon or an arrow, and a type."""
+
+
+def price(pattern: Pattern) -> int:
+    """Tokens of a pattern's tool as it will be counted, each type taken for one."""
+    arguments = 0 if pattern.kind == "function" else len(pattern.varying)
+    return cost(code_of(pattern)) + _TYPED * (arguments + len(pattern.outline.inputs) + 1)
 
 
 def _hash(task: str) -> bytes:

@@ -12,8 +12,8 @@ from functools import cached_property, lru_cache
 
 from sea import cuts
 from sea.collector import paused
-from sea.forms import whole_form
-from sea.normalise import cost, parse, straighten, walk
+from sea.forms import near_form, whole_form
+from sea.normalise import cost, parse, walk
 from sea.regions import Program, Region, cut_region, regions, survey
 from sea.shapes import Number, shape
 from sea.trace import Step, Trace
@@ -168,7 +168,7 @@ def _analysed(step: Step, tree: ast.Module) -> Model:
     preset = imported(step.prelude)
     size = cost(ast.unparse(tree))
     whole = survey(whole_form(tree, keep), keep, preset)
-    near = straighten(tree, keep, drop=False)
+    near = near_form(tree, keep)
     same = ast.dump(near) == ast.dump(whole.tree)
     return Model(whole if same else survey(near, keep, preset), whole, size)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sea import cuts
 from sea.normalise import BUILTINS
-from sea.patterns import Occurrence, Pattern, Source
+from sea.patterns import Occurrence, Pattern, Source, shape_of
 from sea.regions import Program, Region, cut_region, regions, survey
 from sea.sources import Model
 from sea.trace import Step, Trace
@@ -43,7 +43,8 @@ def restored(data: dict[str, Any]) -> Pattern:
     program = survey(tree, frozenset(data["outputs"]), frozenset(data["fixed"]))
     program.least = 0  # what a value was named with is not in the text
     region = _cut(program, tuple(data["symbols"])) if data["kind"] == "cut" else _region(program, data)
-    if region is None or region.key != data["id"]:
+    known = str(data["id"])
+    if region is None or region.key != shape_of(known):
         raise ValueError(
             f"a tool's pattern cannot be read again: {str(data['text'])[:80]!r}; make the library anew"
         )
@@ -53,7 +54,7 @@ def restored(data: dict[str, Any]) -> Pattern:
     varying = tuple(map(int, data["varying"]))
     kind, support = str(data["kind"]), int(data["support"])
     symbols = tuple(map(str, data["symbols"]))
-    return Pattern(region.key, kind, [place], varying, support, defaults, symbols, bool(data["spread"]))
+    return Pattern(known, kind, [place], varying, support, defaults, symbols, bool(data["spread"]))
 
 
 def _region(program: Program, data: dict[str, Any]) -> Region | None:

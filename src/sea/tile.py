@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sea import tokens
+from sea.choices import surcharge
 from sea.normalise import is_literal
 from sea.regions import Program, Region
 
@@ -62,7 +63,9 @@ class Sites:
         return here
 
     def add(self, use: Use) -> None:
-        """Note a place."""
+        """Note a place; a call that is given nothing would only restate what its defaults remember, and is none."""
+        if not use.arguments and use.region.kind != "function":
+            return
         places = {"window": self.windows, "function": self.functions}.get(use.region.kind, self.expressions)
         places[id(use.region.nodes[0])].append(use)
 
@@ -164,6 +167,8 @@ class Tiling:
         if is_literal(node):
             return self._plain(node, False) + (0 if argument else named)
         best = self._plain(node, self._sites.strict and not self._may_stand(node)) + named
+        if not self._sites.strict:
+            best += surcharge(node)
         chosen = None
         for use in self._uses(self._sites.expressions, node):
             price = self._call(use) + (0 if argument else named)

@@ -58,3 +58,47 @@ def test_a_count_does_the_same():
         exec(text, one)
         exec(form(text), other)
         assert one["ans"] == other["ans"] > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a = 3\nb = 5\nans = min(a, b, 4)", "ans = min([3, 5, 4])"),
+        ("ans = max('a', 'b')", "ans = max(['a', 'b'])"),
+        ("ans = max([1] + [2, 3] + [4])", "ans = max([1, 2, 3, 4])"),
+        ("unread = [1] + [2]\nans = 3", "ans = 3"),
+        (counting("x == 5"), "ans = [1, 5, 7].count(5)"),
+    ],
+)
+def test_what_is_asked_of_members_is_asked_of_a_list(text, wanted):
+    assert form(text) == wanted
+    assert form(form(text)) == wanted
+    one, other = {}, {}
+    exec(text, one)
+    exec(wanted, other)
+    assert one["ans"] == other["ans"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ans = min(f(), 4)",
+        "ans = min([1, 2], key=len)",
+        "ans = min(3, 5, key=g)",
+        "ans = min(*given)",
+        "ans = min(4, default=None)",
+        "from numpy import *\nans = min(3, 5)",
+        "from numpy import min\nans = min(3, 5)",
+        "ans = a + [2]",
+        "ans = [a] + [2]",
+        "ans = (1, 2) + (3,)",
+        counting("x == y"),
+        counting("x == 5", before="v = f()"),
+        counting("5 == x", before="v = [1, 5, w]"),
+    ],
+)
+def test_what_could_be_something_else_stays(text):
+    if "for" in text:
+        assert "sum((1 for x in" in form(text)
+    else:
+        assert form(text) == text

@@ -65,6 +65,7 @@ def test_the_tests_import_what_their_values_need():
     ("name", "written"),
     [
         ("int | float", "float"),
+        ("int | float | list", "float | list"),
         ("list[dict[str, int]]", "list"),
         ("None | str", "None | str"),
         ("Decimal", "object"),

@@ -77,6 +77,8 @@ def test_tools_that_compute_nothing(code, empty):
         ("def f(a):\n    b = a\n    return round(b, 2)\n", True),
         ("def f(a, key):\n    return a[key]\n", True),
         ("def f(text, mark):\n    return text.split(mark)\n", True),
+        ("def f(sure, a, b):\n    return a if sure else b\n", True),
+        ("def f(a, b):\n    return 'more' if a > b else 'less'\n", False),
         ("def f(text):\n    return text.replace(',', '')\n", False),
         ("def f(a, b, c):\n    return a + b + c\n", False),
         ("def f(a, b, c):\n    return a < b < c\n", False),

@@ -1,5 +1,6 @@
 """Chosen tools pay, the order of the programs does not matter, and a pattern in a library is read again as it was."""
 
+import ast
 import json
 import random
 from collections import Counter
@@ -109,3 +110,59 @@ def test_a_skeleton_stands_nowhere_else():
     assert all(rewrite(source, index) for source in sources)
     longer = "first_of_all = {n}\nsecond_of_all = {n}2\nans = first_of_all * second_of_all - {n}"
     assert not any(rewrite(source, index) for source in _programs(longer))
+
+
+def test_a_tool_is_weighed_as_it_is_counted(chosen):
+    for pattern in chosen:
+        drafted = draft(pattern, set())
+        types = {name: "int" for name in drafted.parameters}
+        typed = ast.parse(draft_code(drafted))
+        function = next(node for node in typed.body if isinstance(node, ast.FunctionDef))
+        function.returns = ast.Name("int", ast.Load())
+        arguments = function.args
+        for argument in [*arguments.args, *([arguments.vararg] if arguments.vararg else [])]:
+            argument.annotation = ast.Name(types[argument.arg], ast.Load())
+        assert select.price(pattern) == cost(ast.unparse(typed))
+        earned = sum(max(1, place.shape.size - 3) for place in pattern.chosen_for)
+        assert pattern.saving == earned - select.price(pattern)
+
+
+def habits() -> list[patterns.Source]:
+    codes = []
+    for n in range(40):
+        words = ("'yes'", "'no'") if n % 2 else ("'more'", "'less'")
+        codes.append(f"a = {n} + 2\nb = {n} * 3\nans = {words[0]} if a > b - {n + 1} else {words[1]}")
+    return patterns.load(
+        Trace(f"id-{n}", f"task-{n}", f"t:{n}", (Step(code, answer="0", result_name="ans"),))
+        for n, code in enumerate(codes)
+    )
+
+
+def test_two_habits_are_two_sets_of_defaults_of_one_shape():
+    found = [pattern for pattern in patterns.mine(habits()) if pattern.symbols[:2] == ("if", "Gt")]
+    pairs = {}
+    for pattern in found:
+        pairs.setdefault(patterns.shape_of(pattern.id), []).append(pattern)
+    both = [pair for pair in pairs.values() if len(pair) == 2]
+    assert both
+    for one, other in both:
+        assert {text for _, text in one.defaults} | {text for _, text in other.defaults} == {
+            "'yes'", "'no'", "'more'", "'less'",
+        }  # fmt: skip
+        again = restored(json.loads(json.dumps(stored(other))))
+        assert (again.id, again.defaults) == (other.id, other.defaults)
+
+
+def test_a_call_that_is_given_nothing_is_none():
+    """It would give back what its defaults remember: an answer, not a computation."""
+    codes = [f"a = {n}\nans = 'warm' if a * 2 + 7 > {30 + n % 3} else 'cold'" for n in range(12)]
+    codes += ["ans = 'warm' if 5 * 2 + 7 > 30 else 'cold'"] * 12
+    sources = patterns.load(
+        Trace(f"id-{n}", f"task-{n}", f"t:{n}", (Step(code, answer="0", result_name="ans"),))
+        for n, code in enumerate(codes)
+    )
+    found = select.choose(patterns.mine(sources), sources, least_tasks=2)
+    index = Index({pattern.id: (f"tool_{number}", pattern) for number, pattern in enumerate(found)})
+    written = [made.text for source in sources if (made := rewrite(source, index))]
+    assert written
+    assert not any("tool_" in text and "()" in text for text in written)
