@@ -1,15 +1,29 @@
 """Sandboxes of every isolation: the same behaviours, files that are the same from both sides, an honest report."""
 
+import io
+import os
+import platform
+import re
+import shutil
+import socket
+import stat
+import struct
+import sys
+import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from tests.directories import open_directory
+from tests.egress.index import IndexServer, listen, make_wheel
 from tests.security.conftest import MIB, EngineThread, own_engine
 from tests.selfcheck import BEHAVIOURS
-from tidepool.engine import CodeRun, Command, Limits, Sandbox, SandboxSpec
+from tidepool.engine import CodeRun, Command, Limits, Sandbox, SandboxSpec, images
 from tidepool.engine.errors import InvalidSpec
 from tidepool.engine.guest import oci
-from tidepool.engine.isolation import INNER_WALLS, ISOLATIONS
+from tidepool.engine.isolation import INNER_WALLS, ISOLATIONS, VIRTUAL_MACHINES
 from tidepool.engine.kernel import caps
 from tidepool.engine.lifecycle import State
 
@@ -145,11 +159,12 @@ def test_what_runs_in_crun_is_filtered_as_everywhere(
 def test_what_is_not_there_is_refused_and_never_weakened(
     host: EngineThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InvalidSpec, match="isolation is 'kata'"):
-        SandboxSpec(isolation="kata")  # type: ignore[arg-type]
+    for name in VIRTUAL_MACHINES:
+        with pytest.raises(InvalidSpec, match=f"isolation is '{name}'; a virtual machine .* gvisor"):
+            SandboxSpec(isolation=name)  # type: ignore[arg-type]
     with pytest.raises(InvalidSpec, match="needs the host's own image"):
         SandboxSpec(isolation="gvisor", image="mine")
-    monkeypatch.setattr(oci, "DIRECTORIES", ("/nowhere",))
+    monkeypatch.setattr(oci, "DIRECTORY", "/nowhere")
     with pytest.raises(oci.CannotStart, match="is not installed"):
         oci.find("gvisor")
 
@@ -167,3 +182,160 @@ def test_each_isolation_is_described_and_keeps_the_capabilities_of_init() -> Non
     assert set(ISOLATIONS) == {"namespaces", *oci.RUNTIMES} == set(INNER_WALLS)
     kept = oci.configuration({}, "/x")["process"]["capabilities"]["bounding"]
     assert {name.removeprefix("CAP_") for name in kept} == set(caps.KEPT)
+
+
+def hanging() -> bytes:
+    """A program that says one line on standard error, whatever its arguments, and then waits for ever (x86-64)."""
+    words = b"waiting for a guest that never comes\n"
+    stay = b"\xb8\x22\0\0\0\x0f\x05\xeb\xf7"  # pause(2), again and again
+    length = struct.pack("<I", len(words))
+    say = (
+        b"\xb8\x01\0\0\0\xbf\x02\0\0\0\x48\x8d\x35"
+        + struct.pack("<I", 7 + len(stay))
+        + b"\xba"
+        + length
+        + b"\x0f\x05"
+    )
+    code = say + stay + words
+    place = 0x400000
+    header = b"\x7fELF\x02\x01\x01" + bytes(9)
+    header += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, place + 120, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    size = 120 + len(code)
+    return header + struct.pack("<IIQQQQQQ", 1, 5, 0, place, place, size, size, 4096) + code
+
+
+@contextmanager
+def engine_whose(program: str, becomes: bytes | None) -> Iterator[EngineThread]:
+    """An engine of its own on a host that has another program in that place, or none."""
+    with open_directory("tidepool-runtime-") as place:
+        there = images.compose(place / "state").usr[0] / "bin" / program
+        there.parent.mkdir(exist_ok=True)
+        if becomes is None:
+            os.mknod(there, stat.S_IFCHR, 0)  # hides what is below it
+        else:
+            there.write_bytes(becomes)
+            there.chmod(0o755)
+        thread = EngineThread(place / "state", place / "run", pool_size=0)
+        try:
+            yield thread
+        finally:
+            thread.close()
+
+
+def refusal(host: EngineThread, isolation: str) -> str:
+    """Why a sandbox of that isolation is refused; the engine goes on, and nothing is left of the attempt."""
+    with pytest.raises(InvalidSpec) as refused:
+        host.sandbox(isolation=isolation)
+    assert host.engine.alive == 0
+    box = host.sandbox()
+    assert host.shell(box, "echo fine").stdout == b"fine\n"
+    host.run(host.engine.delete(box))
+    return str(refused.value)
+
+
+as_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can hide a file of the host's from an image"
+)
+
+
+@as_root
+@pytest.mark.parametrize("isolation", oci.RUNTIMES)
+def test_a_runtime_that_is_not_installed_is_refused_in_a_sentence(isolation: str) -> None:
+    program = oci.RUNTIMES[isolation].program
+    with engine_whose(program, None) as host:
+        assert refusal(host, isolation) == (
+            f"isolation {isolation} cannot be had on this host: /usr/bin/{program} is not installed on this host"
+        )
+
+
+@as_root
+def test_a_program_that_is_no_runtime_is_refused_with_its_own_words() -> None:
+    sleep = Path(shutil.which("sleep") or "").read_bytes()
+    with engine_whose("runsc", sleep) as host:
+        assert "cannot be had on this host: runsc: runsc: unrecognized option '--root'" in refusal(
+            host, "gvisor"
+        )
+
+
+@as_root
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the program that hangs is written for x86-64")
+def test_a_runtime_that_hangs_is_ended_and_its_words_are_passed_on() -> None:
+    with engine_whose("runsc", hanging()) as host:
+        assert refusal(host, "gvisor").endswith("runsc: waiting for a guest that never comes")
+
+
+def straw(*programs: str) -> bytes:
+    """A package whose scripts are called like runtimes."""
+    packed = io.BytesIO(make_wheel("tp_straw").body)
+    with zipfile.ZipFile(packed, "a") as archive:
+        for name in programs:
+            entry = zipfile.ZipInfo(f"tp_straw-1.0.data/scripts/{name}")
+            entry.external_attr = 0o100755 << 16
+            archive.writestr(entry, Path(shutil.which("sleep") or "").read_bytes())
+    return packed.getvalue()
+
+
+UNDO = """import gc
+for names in gc.get_objects():
+    if type(names) is dict and names.get("__name__") == "tidepool.engine.guest.oci" and "RUNTIMES" in names:
+        names["RUNTIMES"].clear()
+"""
+
+
+def undoing() -> bytes:
+    """A package that makes whoever forks sandboxes forget that there are runtimes, when it is imported there."""
+    plain, packed = zipfile.ZipFile(io.BytesIO(make_wheel("tp_straw").body)), io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in plain.namelist():
+            text = UNDO if name == "tp_straw.py" else plain.read(name).decode()
+            archive.writestr(name, re.sub(r",sha256=[^,]*,[0-9]+", ",,", text))
+    return packed.getvalue()
+
+
+@pytest.fixture(params=["scripts", "import"])
+def index(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[IndexServer]:
+    """An index with a package that would be, or undo, the further wall."""
+    body = straw(*_PROGRAMS) if request.param == "scripts" else undoing()
+    index = IndexServer(listen(socket.socket()))
+    index.add_wheel("tp-straw", body, make_wheel("tp_straw").filename)
+    for name, setting in (
+        ("PIP_INDEX_URL", index.url),
+        ("PIP_CONFIG_FILE", os.devnull),
+        ("UV_NO_CONFIG", "1"),
+    ):
+        monkeypatch.setenv(name, setting)
+    yield index
+    index.close()
+
+
+_PROGRAMS = [runtime.program for runtime in oci.RUNTIMES.values()]
+
+
+@pytest.mark.needs("gvisor", "crun")
+@pytest.mark.usefixtures("index")
+def test_a_package_cannot_replace_the_wall() -> None:
+    with own_engine("tidepool-straw-", pool_size=1) as host:
+        for isolation in oci.RUNTIMES:
+            box = host.sandbox(isolation=isolation, dependencies=("tp-straw",))
+            found = host.shell(box, "tr '\\0' ' ' < /proc/1/cmdline; python3 -c 'import tp_straw; print(7)'")
+            assert b"oci.inside()" in found.stdout, "it is in another wall than it was asked for"
+            assert found.stdout.endswith(b"7\n"), found
+            host.run(host.engine.delete(box))
+
+
+@pytest.mark.parametrize("isolation", INNER)
+def test_what_a_user_leaves_behind_is_not_run_by_the_server_inside(
+    host: EngineThread, make: Make, isolation: str
+) -> None:
+    """An interpreter runs what is in a user's own site-packages as it starts; that one starts as root, unfiltered."""
+    box = make(isolation=isolation)
+    assert box.files is not None
+    site = f".local/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    trap = b"import os; print(os.getuid(), file=open('/tmp/seen', 'a'))\n"
+    host.run(box.files.write(f"{site}/trap.pth", trap))
+    sprung = host.shell(box, "python3 -c ''; cat /tmp/seen; rm /tmp/seen")
+    assert sprung.stdout == b"1000\n", "the trap does not work"
+    host.run(host.engine.stop(box))
+    host.run(host.engine.start_again(box))
+    assert host.shell(box, "cat /tmp/seen").stdout == b""

@@ -26,9 +26,13 @@ def doctor() -> int:
     runtimes = oci.features()
     # Only where there is one: else nothing is learned that the table has not said.
     installed = [feature.name for feature in runtimes if feature.works]
-    started = trial.outcomes(installed) if installed and exit_status(found) == 0 else {}
+    status = exit_status(found)
+    if installed and status == 0:
+        started = trial.outcomes(installed)
+    else:
+        started = dict.fromkeys(installed, "not tried: sandboxes cannot run on this host")
     click.echo(inner_walls(runtimes, started))
-    return exit_status(found)
+    return status
 
 
 def exit_status(features: Sequence[probe.Feature]) -> int:
@@ -50,7 +54,7 @@ def inner_walls(features: Sequence[probe.Feature], started: Mapping[str, str]) -
     """A line for each isolation that a sandbox can ask for on top: what is installed, and what came of starting it."""
     return "\n".join(
         f"isolation {feature.name}: {feature.detail}; "
-        + (started.get(feature.name, "not tried") if feature.works else feature.enable)
+        + (started[feature.name] if feature.works else feature.enable)
         for feature in features
     )
 

@@ -30,8 +30,8 @@ _MAX_BOXES_PER_ZYGOTE = 1000
 _MADE_AT_ONCE = 16
 """More only wait for one another's processor time, and each for its deadline."""
 
-Key = tuple[str, str, str, str]
-"""Tenant, layer, image, user."""
+Key = tuple[str, str, str, str, bool]
+"""Tenant, layer, image, user, whether its zygote is apart."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,9 @@ class Line:
     layer: Layer
     spec: SandboxSpec
     """Of what is parked."""
+    is_apart: bool = False
+    """Its sandboxes are behind a further wall, and their packages could undo it from the zygote: nothing of them runs
+    there, and nothing is parked."""
     wanted: int = 0
     """Parked boxes to be kept whether anyone asks or not; at least as many as of any line in use are kept of this."""
     zygote: int | None = None
@@ -175,10 +178,11 @@ class Pool:
                 self._refill(line)
 
     def _line(self, spec: SandboxSpec, layer: Layer) -> Line:
-        key = (spec.tenant, layer.name, spec.image, spec.user)
+        apart = bool(layer.name) and spec.isolation != "namespaces"
+        key = (spec.tenant, layer.name, spec.image, spec.user, apart)
         if key not in self._lines:
             plain = SandboxSpec(tenant=spec.tenant, image=spec.image, user=spec.user)
-            self._lines[key] = Line(layer, plain)
+            self._lines[key] = Line(layer, plain, apart)
         return self._lines[key]
 
     async def trim(self, idle_s: float) -> None:
@@ -186,7 +190,7 @@ class Pool:
         for key, line in list(self._lines.items()):
             if (
                 time.monotonic() - line.used_at > idle_s
-                and line.parked
+                and (line.parked or line.is_apart)
                 and not line.wanted
                 and (key[1] or key[2])
             ):
@@ -224,7 +228,7 @@ class Pool:
             warm.channel.post({"op": "ahead"})
 
     def _refill(self, line: Line) -> None:
-        if self._closed or (line.refill is not None and not line.refill.done()):
+        if self._closed or line.is_apart or (line.refill is not None and not line.refill.done()):
             return
         if len(line.parked) < max(line.wanted, self._size):
             line.refill = asyncio.get_running_loop().create_task(self._fill(line))
@@ -273,10 +277,10 @@ class Pool:
                 self._retire(line, line.zygote)
             if line.zygote is None:
                 layers = [line.layer.name] if line.layer.name else []
-                modules = [name for name in line.layer.modules if name != "pytest"]
-                pytest = "pytest" in line.layer.modules
+                loaded = () if line.is_apart else line.layer.modules
+                modules = [name for name in loaded if name != "pytest"]
                 line.zygote, report = await self._backend.start_zygote(
-                    layers, modules, pytest, line.spec.image
+                    layers, modules, "pytest" in loaded, line.spec.image, line.is_apart
                 )
                 if report.get("refused") or report.get("failed"):
                     log.warning("preload of %s: %s", line.layer.modules, report)

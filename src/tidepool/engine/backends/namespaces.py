@@ -215,9 +215,9 @@ class Backend:
         self.not_enforced = tuple(f"{name}: {why}" for name, why in {**missing, **self.weaker}.items())
 
     async def start_zygote(
-        self, layers: list[str], modules: list[str], pytest: bool, image: str = ""
+        self, layers: list[str], modules: list[str], pytest: bool, image: str = "", apart: bool = False
     ) -> tuple[int, dict[str, Any]]:
-        """A zygote's number and what it could preload.
+        """A zygote's number and what it could preload; one that is apart has no layer itself, only its sandboxes.
 
         Raises:
             SetupFailed: It did not come up.
@@ -228,7 +228,14 @@ class Backend:
                 found = await early
             if "zygote" in found:
                 return int(found["zygote"]), dict(found["preload"])
-        message = {"op": "zygote", "layers": layers, "image": image, "modules": modules, "pytest": pytest}
+        message = {
+            "op": "zygote",
+            "layers": layers,
+            "image": image,
+            "modules": modules,
+            "pytest": pytest,
+            "apart": apart,
+        }
         answer, _ = await self._call(message, timeout_s=_ZYGOTE_TIMEOUT_S)
         return int(answer["zygote"]), dict(answer["preload"])
 

@@ -7,7 +7,7 @@ really starts is seen when a sandbox asks for it (`tidepool doctor` does); else 
 import os
 import subprocess
 
-from tidepool.engine.guest.oci import DIRECTORIES, RUNTIMES
+from tidepool.engine.guest.oci import DIRECTORY, RUNTIMES
 from tidepool.engine.kernel.probe import Feature
 
 _TIMEOUT_S = 10.0
@@ -21,14 +21,13 @@ def features() -> tuple[Feature, ...]:
 def _feature(isolation: str) -> Feature:
     program = RUNTIMES[isolation].program
     enable = f"install {program} (Debian: apt-get install {program}) where sandboxes are to have isolation {isolation}"
-    for directory in DIRECTORIES:
-        path = f"{directory}/{program}"
-        if os.access(path, os.X_OK):
-            try:
-                done = subprocess.run(
-                    [path, "--version"], capture_output=True, text=True, timeout=_TIMEOUT_S, check=True
-                )
-            except (OSError, subprocess.SubprocessError) as error:
-                return Feature(isolation, False, f"{path}: {error}", False, enable)
-            return Feature(isolation, True, done.stdout.partition("\n")[0], False, enable)
-    return Feature(isolation, False, f"{program} is not installed", False, enable)
+    path = f"{DIRECTORY}/{program}"
+    if not os.access(path, os.X_OK):
+        return Feature(isolation, False, f"{path} is not installed", False, enable)
+    try:
+        done = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=_TIMEOUT_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return Feature(isolation, False, f"{path}: {error}", False, enable)
+    return Feature(isolation, True, done.stdout.partition("\n")[0], False, enable)

@@ -22,7 +22,8 @@ _PLACE = "/dev/shm"
 _ROOT = f"{_PLACE}/root"
 _BUNDLE = f"{_PLACE}/bundle"
 _STATE = f"{_PLACE}/state"
-_READY_TIMEOUT_S = 20.0
+_READY_TIMEOUT_S = 15.0
+"""Less than the host waits for init, which is to pass on the runtime's words."""
 _MAX_WORDS = 300
 _PYTHON = "/usr/local/bin/python3"
 _START = (
@@ -38,7 +39,7 @@ class Runtime(NamedTuple):
     """How one runtime is called."""
 
     program: str
-    """In /usr/bin or /usr/local/bin, of the host."""
+    """In /usr/bin of the host."""
     options: tuple[str, ...]
     with_network: tuple[str, ...]
     """More options where the sandbox may reach something: its sockets are then those of its network namespace."""
@@ -56,8 +57,8 @@ RUNTIMES = {
 """By the name of the isolation. Control groups are the sandbox's own already."""
 
 
-DIRECTORIES = ("/usr/local/bin", "/usr/bin")
-"""Where programs of runtimes are looked for, on the host, in this order."""
+DIRECTORY = "/usr/bin"
+"""Where programs of runtimes are, of the host. Packages lie on /usr/local: theirs must never be taken for a runtime."""
 
 
 class CannotStart(Exception):
@@ -70,11 +71,11 @@ def find(isolation: str) -> int:
     Raises:
         CannotStart: It is not installed.
     """
-    program = RUNTIMES[isolation].program
-    for directory in DIRECTORIES:
-        with contextlib.suppress(OSError):
-            return os.open(f"{directory}/{program}", os.O_RDONLY | os.O_CLOEXEC)
-    raise CannotStart(f"{program} is not installed on this host")
+    program = f"{DIRECTORY}/{RUNTIMES[isolation].program}"
+    try:
+        return os.open(program, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        raise CannotStart(f"{program} is not installed on this host") from None
 
 
 class Order(NamedTuple):
@@ -195,7 +196,8 @@ def configuration(env: dict[str, str], root: str) -> dict[str, Any]:
         "process": {
             "terminal": False,
             "user": {"uid": 0, "gid": 0},
-            "args": [_PYTHON, "-c", _START],
+            # Alone: nothing that the sandbox's user or a package has left may run in it as its root, unfiltered.
+            "args": [_PYTHON, "-I", "-S", "-c", _START],
             "env": [f"{name}={value}" for name, value in env.items()],
             "cwd": "/",
             "capabilities": {name: kept for name in sets},

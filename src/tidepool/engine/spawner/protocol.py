@@ -74,6 +74,13 @@ class Zygote(msgspec.Struct, forbid_unknown_fields=True, tag="zygote", tag_field
     image: Image
     modules: list[Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,200}\Z")]]
     pytest: bool
+    apart: bool = False
+    """Whether only its sandboxes have the layers."""
+
+    @property
+    def seen_layers(self) -> list[str]:
+        """Those that the zygote has itself."""
+        return [] if self.apart else self.layers
 
 
 class Volume(msgspec.Struct, forbid_unknown_fields=True):

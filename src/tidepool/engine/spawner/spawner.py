@@ -136,7 +136,7 @@ class Spawner:
         try:
             # The zygote runs on this host's image whatever its sandboxes see.
             own = "" if request.image and self._storage.is_whole(request.image) else request.image
-            lowers = self._trees.lowers(f"i/{number}-0", first_id, request.layers, own)
+            lowers = self._trees.lowers(f"i/{number}-0", first_id, request.seen_layers, own)
             mounts = (*self._trees.zygote_mounts(lowers), self._trees.devices())
             self._groups.add(f"z{number}", _ZYGOTE_LIMITS)
             attach = partial(self._groups.attach, f"z{number}")
