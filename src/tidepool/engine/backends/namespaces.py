@@ -29,7 +29,7 @@ from tidepool.engine.errors import (
     SandboxLost,
     SetupFailed,
 )
-from tidepool.engine.guest import faults
+from tidepool.engine.guest import faults, frames
 from tidepool.engine.kernel import caps, seccomp
 from tidepool.engine.result import Usage
 from tidepool.engine.spawner import protocol
@@ -152,7 +152,10 @@ def launch(state_dir: Path, storage: str, early_zygote: bool) -> Launched:
     )
     filter_fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)
     try:
-        os.write(filter_fd, seccomp.compile(os.uname().machine))
+        arch = os.uname().machine
+        frames.write_filters(
+            filter_fd, seccomp.compile(arch), seccomp.compile(arch, seccomp.zygote_verdicts())
+        )
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [filter_fd]))]
         ours.sendmsg([protocol.encode(start)], rights)
     finally:

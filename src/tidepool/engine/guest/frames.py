@@ -66,6 +66,18 @@ def receive(sock: socket.socket, flags: int = 0) -> tuple[dict[str, Any], list[i
     return message, fds
 
 
+def write_filters(fd: int, sandbox: bytes, zygote: bytes) -> None:
+    """Put both filters of system calls into a file."""
+    os.write(fd, len(sandbox).to_bytes(4, "little") + sandbox + zygote)
+
+
+def read_filters(fd: int) -> tuple[bytes, bytes]:
+    """What `write_filters` has put there: a sandbox's filter, and that of a zygote with packages."""
+    data = os.pread(fd, os.fstat(fd).st_size, 0)
+    end = 4 + int.from_bytes(data[:4], "little")
+    return data[4:end], data[end:]
+
+
 def close_all(fds: list[int]) -> None:
     """Close every descriptor."""
     for fd in fds:

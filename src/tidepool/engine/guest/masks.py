@@ -7,16 +7,6 @@ FILES = (
     "zoneinfo", "buddyinfo", "locks", "bootconfig", "mdstat", "mtrr", "allocinfo", "dma", "sys/kernel/random/boot_id",
 )  # fmt: skip
 DIRECTORIES = (
-    "acpi",
-    "asound",
-    "bus",
-    "driver",
-    "fs",
-    "irq",
-    "scsi",
-    "sysvipc",
-    "tty",
-    "pressure",
-    "dynamic_debug",
-)
+    "acpi", "asound", "bus", "driver", "fs", "irq", "scsi", "sysvipc", "tty", "pressure", "dynamic_debug",
+)  # fmt: skip
 # sysvipc only lists the sandbox's own ipc namespace, but nothing needs it; the rest describes the host.

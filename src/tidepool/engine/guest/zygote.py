@@ -31,7 +31,8 @@ def main() -> None:
         os._exit(0)
     config, fds = first
     faults.arm(str(config.get("fault", "")))
-    config["seccomp"] = _read_all(fds[0]) if fds else b""
+    config["seccomp"] = frames.read_filters(fds[0])[0]
+    frames.close_all(fds)
     # setresuid made us undumpable, and then /proc/PID/uid_map of our children would not be ours to write.
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     report = preload.preload(list(config["modules"]), pytest=bool(config["pytest"]))
@@ -39,12 +40,6 @@ def main() -> None:
     faults.step("zygote.start.preloaded")
     frames.send(control, {"ev": "ready", **report})
     Zygote(control, config).serve()
-
-
-def _read_all(fd: int) -> bytes:
-    with os.fdopen(fd, "rb") as file:
-        file.seek(0)
-        return file.read()
 
 
 class Zygote:

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable
 from typing import NoReturn
 
-from tidepool.engine.guest import syscalls
+from tidepool.engine.guest import confine, syscalls
 from tidepool.engine.guest.packing import SINGLE_THREADED
 from tidepool.engine.kernel import idmap
 
@@ -58,12 +58,14 @@ def start(
     count: int,
     attach: Callable[[int], None],
     lock: socket.socket,
+    guard: bytes,
     debug: bool,
 ) -> tuple[int, socket.socket]:
     """Fork a zygote whose ids are `count` host ids from `first_id`; returns its keeper's pidfd and our control socket.
 
     The mounts are those of /, /usr, /usr/local and /dev; they are closed here. `attach` puts a process id into its
     control group before anything of the image runs. `lock` stays open as long as any process of the ids lives.
+    `guard` is the filter of system calls that the interpreter starts behind; empty for none.
 
     Raises:
         OSError: A step before the interpreter's start failed.
@@ -74,7 +76,7 @@ def start(
         syscalls.unshare(syscalls.CLONE_NEWPID)
         pid = os.fork()
         if pid == 0:
-            _become(mount_fds, first_id, theirs, lock, debug)
+            _become(mount_fds, first_id, theirs, lock, guard, debug)
         pidfd = os.pidfd_open(pid)
         syscalls.setns(home, syscalls.CLONE_NEWPID)
     finally:
@@ -105,6 +107,7 @@ def _become(
     first_id: int,
     control: socket.socket,
     lock: socket.socket,
+    guard: bytes,
     debug: bool,
 ) -> NoReturn:
     try:
@@ -137,6 +140,8 @@ def _become(
         place = syscalls.MS_NOSUID | syscalls.MS_NODEV
         syscalls.mount("tmp", "/tmp", "tmpfs", place, "size=32m,nr_inodes=8192,mode=1777")
         _redirect(control, debug)
+        if guard:  # before the interpreter: what is installed may run as it starts
+            confine.install_seccomp(guard)
         os.execve(_PYTHON, [_PYTHON, "-c", _START], ENVIRONMENT | SINGLE_THREADED)
     except BaseException as error:
         control.send(f"{type(error).__name__}: {error}".encode()[:4000])

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tidepool.engine.guest import frames
 from tidepool.engine.spawner import birth, protocol
 from tidepool.engine.spawner.books import Slot
 
@@ -15,6 +16,14 @@ def config(start: protocol.Start, request: protocol.Zygote, number: int) -> dict
         "landlock": start.landlock,
         "fault": start.fault if number == 1 else "",
     }
+
+
+def guard(request: protocol.Zygote, filters_fd: int) -> bytes:
+    """The filter that a zygote starts behind: where packages or an image bring code that nobody has read.
+
+    Else none: a runtime for a further wall would not start behind it, and where one is asked for nothing is brought.
+    """
+    return frames.read_filters(filters_fd)[1] if request.seen_layers or request.image else b""
 
 
 def fork(slot: Slot) -> dict[str, Any]:

@@ -134,13 +134,12 @@ class Spawner:
         number = self._journal.number()
         first_id = self.ids.first(block)
         try:
-            # The zygote runs on this host's image whatever its sandboxes see.
-            own = "" if request.image and self._storage.is_whole(request.image) else request.image
+            own, guard = self._storage.of_zygote(request.image), orders.guard(request, self._seccomp_fd)
             lowers = self._trees.lowers(f"i/{number}-0", first_id, request.seen_layers, own)
             mounts = (*self._trees.zygote_mounts(lowers), self._trees.devices())
             self._groups.add(f"z{number}", _ZYGOTE_LIMITS)
-            attach = partial(self._groups.attach, f"z{number}")
-            fd, control = birth.start(mounts, first_id, self.ids.block, attach, lock, self._start.debug)
+            join = partial(self._groups.attach, f"z{number}")
+            fd, control = birth.start(mounts, first_id, self.ids.block, join, lock, guard, self._start.debug)
         except OSError:
             self._trees.remove(f"i/{number}-0")
             self._groups.remove(f"z{number}")

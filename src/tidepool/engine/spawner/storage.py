@@ -257,6 +257,10 @@ class Storage:
         """Whether an image has its own system and does not lie on this host's."""
         return (self.path("images", image) / _WHOLE).exists()
 
+    def of_zygote(self, image: str) -> str:
+        """The image that a zygote itself runs on: this host's, where its sandboxes see a whole one."""
+        return "" if image and self.is_whole(image) else image
+
     def unpack(self, fd: int, image: str) -> copying.Copied:
         """Make an image of the tar of a whole system; closes `fd`.
 
