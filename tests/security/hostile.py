@@ -109,7 +109,7 @@ async def _make_line(host: EngineThread, tenant: str, number: int) -> None:
 
 async def _end_line(host: EngineThread, tenant: str) -> None:
     pool = host.engine._pool
-    line = pool._lines.pop((tenant, Layer().name, SandboxSpec().image, SandboxSpec().user))
+    line = pool._lines.pop((tenant, Layer().name, SandboxSpec().image, SandboxSpec().user, False))
     if line.refill is not None:
         line.refill.cancel()
         await asyncio.wait([line.refill])
