@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import leftovers, walls
 
 _SESSION = secrets.token_hex(8)
 _PLACE = pytest.StashKey[Path]()
+# How long an example takes says what else the host has to do; the same ones are tried in every run.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 
 
 @dataclass(frozen=True)

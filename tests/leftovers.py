@@ -124,7 +124,7 @@ def _groups() -> list[str]:
     for directory, names, _ in os.walk(_CGROUPS):
         for name in [name for name in names if name.startswith("tidepool")]:
             names.remove(name)
-            pid = name.rpartition("-")[2]
+            pid = name.removeprefix("tidepool-").partition("-")[0]
             if not (pid.isdecimal() and Path(f"/proc/{pid}").exists()):
                 found.append(f"control group {directory}/{name}")
     return found

@@ -95,13 +95,18 @@ def test_a_control_group_of_a_dead_engine_is_seen(before: leftovers.Moment) -> N
     with subprocess.Popen(["true"]) as gone:
         pass
     top = Path("/sys/fs/cgroup/pids")
-    group = (top if top.is_dir() else top.parent) / f"tidepool-{gone.pid}"
-    group.mkdir()
+    dead, living = (
+        (top if top.is_dir() else top.parent) / f"tidepool-{pid}-{0xA1B2C3:x}"
+        for pid in (gone.pid, os.getpid())
+    )
+    dead.mkdir()
+    living.mkdir()
     try:
         (line,) = leftovers.taken_since(before, "me", patience_s=0)
-        assert str(group) in line
+        assert str(dead) in line
     finally:
-        group.rmdir()
+        dead.rmdir()
+        living.rmdir()
 
 
 def test_patience_waits_for_what_is_just_ending(before: leftovers.Moment) -> None:

@@ -224,7 +224,7 @@ def unfiltered() -> Iterator[dict[str, Any]]:
     """Outcomes where every system call is allowed, by the same engine with another filter."""
     allow = struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(seccomp, "compile", lambda _: allow)
+        patched.setattr(seccomp, "compile", lambda *_: allow)
         with own_engine("tidepool-open-") as host:
             yield Attacked(host).outcomes("its user")
 
