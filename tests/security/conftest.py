@@ -106,7 +106,7 @@ def host_unchanged(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[N
     canary = tmp_path / "canary"
     canary.write_text("unharmed")
     before = _invariants()
-    held = (invariants.held(engine), invariants.known(engine)) if engine else None
+    held = invariants.moment(engine) if engine else None
     yield
     assert canary.read_text() == "unharmed"
     assert _invariants() == before

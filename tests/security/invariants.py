@@ -55,20 +55,23 @@ class Held:
     """Processes with the ids of sandboxes that have no parent left but the host's first process."""
 
 
-def known(host: "EngineThread") -> Known:
-    """Counted on the engine's own loop, which nothing changes meanwhile."""
+def moment(host: "EngineThread") -> tuple[Held, Known]:
+    """Both on the engine's own loop: what a pool makes meanwhile would be in one of them only."""
 
-    async def count() -> Known:
-        lines = list(host.engine._pool._lines.values())
-        zygotes = {line.zygote for line in lines if line.zygote is not None}
-        refills = sum(1 for line in lines if line.refill is not None and not line.refill.done())
-        return Known(len(zygotes), sum(len(line.parked) for line in lines), host.engine.alive, refills)
+    async def count() -> tuple[Held, Known]:
+        return _held(host), _known(host)
 
     return host.run(count())
 
 
-def held(host: "EngineThread") -> Held:
-    """This moment."""
+def _known(host: "EngineThread") -> Known:
+    lines = list(host.engine._pool._lines.values())
+    zygotes = {line.zygote for line in lines if line.zygote is not None}
+    refills = sum(1 for line in lines if line.refill is not None and not line.refill.done())
+    return Known(len(zygotes), sum(len(line.parked) for line in lines), host.engine.alive, refills)
+
+
+def _held(host: "EngineThread") -> Held:
     guardian = host.engine._backend._launched.process.pid
     parents = _parents()
     tree = _below(guardian, parents)
@@ -87,7 +90,7 @@ def held(host: "EngineThread") -> Held:
 def leaked(host: "EngineThread", before: Held, since: Known, patience_s: float = PATIENCE_S) -> list[str]:
     """What is there and belongs to nothing that the engine knows of, after patience: a line each."""
     deadline = time.monotonic() + patience_s
-    while (found := _excess(held(host), known(host), before, since)) and time.monotonic() < deadline:
+    while (found := _excess(*moment(host), before, since)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return found
 

@@ -19,7 +19,7 @@ def test_a_sandbox_that_the_engine_forgot_is_seen(
     host: EngineThread, make_box: Callable[..., Sandbox]
 ) -> None:
     make_box()
-    before, since = invariants.held(host), invariants.known(host)
+    before, since = invariants.moment(host)
     entries = host.engine._entries
     kept = dict(entries)
     entries.clear()
@@ -32,7 +32,7 @@ def test_a_sandbox_that_the_engine_forgot_is_seen(
 
 
 def test_descriptors_that_stay_open_are_seen(host: EngineThread) -> None:
-    before, since = invariants.held(host), invariants.known(host)
+    before, since = invariants.moment(host)
     read, write = os.pipe()
     found = invariants.leaked(host, before, since, 0.1)
     os.close(read)
@@ -41,7 +41,7 @@ def test_descriptors_that_stay_open_are_seen(host: EngineThread) -> None:
 
 
 def test_a_process_with_a_sandbox_s_id_and_no_parent_is_seen(host: EngineThread) -> None:
-    before, since = invariants.held(host), invariants.known(host)
+    before, since = invariants.moment(host)
     script = "sleep 60 > /dev/null 2>&1 & echo $!"
     uid = protocol.FIRST_BLOCK_UID + 999_999
     done = subprocess.run(
