@@ -82,7 +82,9 @@ def _held(host: "EngineThread") -> Held:
         networks=len(links - {_link("/proc/self/ns/net")}),
         groups=_groups(tree),
         spawner_fds=len(_listing(f"/proc/{spawner}/fd")),
-        own_fds=sum(1 for fd in _listing("/proc/self/fd") if _is_kernel_object(f"/proc/self/fd/{fd}")),
+        own_fds=sum(1 for fd in _listing("/proc/self/fd") if _is_kernel_object(f"/proc/self/fd/{fd}"))
+        # A parked sandbox gets its proxy's socket some time after it has been parked.
+        - sum(box.listener is not None for line in host.engine._pool._lines.values() for box in line.parked),
         orphans=frozenset(pid for pid, parent in parents.items() if parent == 1 and _is_of_a_sandbox(pid)),
     )
 
