@@ -1,6 +1,6 @@
 """Interpreter contexts of sandboxes: Python namespaces that stay between runs, and the runs in them as events.
 
-Each context is one live process of the guest's worker (`tidepool.engine.guest.interpreter`), started at its first run.
+Each context is one live process of the guest's worker (`tidepool.toolbox.worker`), started at its first run.
 What the worker answers comes out of a sandbox: it is bounded, strictly decoded, and waited for with a deadline. A
 context whose process has ended says why.
 """
@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from tidepool.engine import CodeRun, Sandbox, guest
+from tidepool.engine import CodeRun, Sandbox
 from tidepool.engine.errors import Conflict, InvalidSpec, NotFound, TidepoolError, WrongState
 from tidepool.engine.process import Process
 from tidepool.wire.charts import Chart
@@ -38,7 +38,7 @@ _MAX_LINE = 5 << 20
 _STATE_TIMEOUT_S = 60.0
 _COPY_S = 20.0
 """For all of a fork's names; a run under way is waited for within it."""
-_SOURCE = Path(guest.__file__).with_name("interpreter.py").read_text("utf-8")
+_SOURCE = Path(__file__).with_name("worker.py").read_text("utf-8")
 """Of the worker; read now, while files are still within reach."""
 
 

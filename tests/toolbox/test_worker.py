@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from tidepool.engine.guest import interpreter
+from tests.engine.guest.conftest import PYTHONS
+from tidepool.toolbox import worker as program
+
+
+@pytest.fixture(scope="module", params=PYTHONS)
+def python(request: pytest.FixtureRequest) -> str:
+    """The interpreter under test."""
+    return str(request.param)
 
 
 class Conversation:
@@ -18,7 +25,7 @@ class Conversation:
 
     def __init__(self, python: str) -> None:
         here, there = os.pipe()
-        command = [python, "-u", "-c", _WITH_ANSWERS.format(there=there, file=interpreter.__file__)]
+        command = [python, "-u", "-c", _WITH_ANSWERS.format(there=there, file=program.__file__)]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, pass_fds=(there,))
         os.close(there)
@@ -85,7 +92,7 @@ def test_an_error_is_told_with_its_source_and_without_our_frames(worker: Convers
     assert error is not None
     assert (error["name"], error["value"]) == ("ZeroDivisionError", "division by zero")
     assert "return 1 / n" in error["traceback"]
-    assert "interpreter.py" not in error["traceback"]
+    assert "worker.py" not in error["traceback"]
     assert error["traceback"].startswith('Traceback (most recent call last):\n  File "<cell 2>", line 1')
 
 
