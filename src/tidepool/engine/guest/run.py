@@ -10,7 +10,9 @@ import ctypes
 import functools
 import gc
 import io
+import mmap
 import os
+import resource
 import signal
 import site
 import sys
@@ -33,6 +35,7 @@ DIFFERENCES = (
     "open files are flushed.",
     "3.11 counts calls in C into the recursion limit, and up to 5 are below the program.",
     "/proc/self/cmdline is the preloaded interpreter's: it lacks the arguments of the program.",
+    "/proc/self/maps has a page of shared memory on which the process tells its init that it is about to end.",
 )
 """By what a forked run can still be told from a fresh interpreter, if someone looks."""
 
@@ -45,6 +48,8 @@ _RESTORED = (
     (signal.SIGCHLD.value, signal.SIG_DFL.value),
 )
 """What Python sets when it starts (Modules/signalmodule.c), and what an init has changed."""
+_SMALL_KIB = 96 << 10
+"""Whoever has used more memory is waited for: the next run may want it."""
 _INTERRUPTED = 130
 """Stands for death by SIGINT, which is how an uncaught KeyboardInterrupt ends."""
 
@@ -162,7 +167,7 @@ def _end_of_modules(code: int) -> Callable[[object], None]:
     """Called when the program's modules are gone. So are the built-in names: all that is needed is bound here."""
     finalizing, objects, is_a, error = sys.is_finalizing, gc.get_objects, isinstance, Exception
     kinds = (io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
-    exit_now, kill, pid, interrupt = os._exit, os.kill, os.getpid(), signal.SIGINT
+    leave, kill, pid, interrupt = leaver(), os.kill, os.getpid(), signal.SIGINT
 
     def end(_: object) -> None:
         if not finalizing():
@@ -175,9 +180,46 @@ def _end_of_modules(code: int) -> Callable[[object], None]:
                     continue  # as at any interpreter's end: nobody is left to be told
         if code == _INTERRUPTED:
             kill(pid, interrupt)
-        exit_now(code)
+        leave(code)
 
     return end
+
+
+_notice: tuple[int, mmap.mmap] | None = None
+"""Whose it is, and the page it shares with its init."""
+
+
+def tell_on(page: mmap.mmap) -> None:
+    """This process is a run of an init that looks at `page` when it stops: 0, or its exit code and one more."""
+    global _notice
+    _notice = os.getpid(), page
+
+
+def leaver() -> Callable[[int], None]:
+    """What ends this process with an exit code; all that it needs is bound here.
+
+    The kernel takes down an interpreter's address space for 1 to 2 ms before anybody hears of the end. So init is told
+    first, where it looks, and ends the process that has stopped. What others could miss is given back before:
+    descriptors, with their locks and ports. Not where there are threads, or memory that the next run may want.
+    """
+    owner, page = _notice or (0, bytearray(1))
+    exit_now, close, stat, usage, kill = os._exit, os.closerange, os.stat, resource.getrusage, os.kill
+    myself, stop, small, error = os.getpid(), signal.SIGSTOP.value, _SMALL_KIB, OSError
+
+    def is_soon_gone() -> bool:
+        try:
+            return stat("/proc/self/task").st_nlink == 3 and usage(0).ru_maxrss < small  # 2 and one thread
+        except error:
+            return False
+
+    def leave(code: int) -> None:
+        if owner == myself and code < 255 and is_soon_gone():
+            close(0, 65_536)
+            page[0] = code + 1
+            kill(myself, stop)
+        exit_now(code)
+
+    return leave
 
 
 def prepare(argv: list[str], first: str) -> None:

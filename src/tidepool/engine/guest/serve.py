@@ -5,6 +5,7 @@ here: a run's stdin, stdout and stderr are descriptors that came with the reques
 """
 
 import contextlib
+import mmap
 import os
 import select
 import signal
@@ -21,7 +22,6 @@ _ONCE_MS = 10
 _LULL_MS = 3
 _IDLE_MS = 20_000
 """A child that waits costs about as much memory as all else of a sandbox."""
-_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
 
 class Server:
@@ -44,6 +44,8 @@ class Server:
         """Leader's pid to request id."""
         self._kinds: dict[int, str] = {}
         """Request id to how it was started: exec or fork."""
+        self._notices: dict[int, mmap.mmap] = {}
+        """Leader's pid to where it says that it is about to end: see `run.leaver`."""
         self._spare: spare.Spare | None = None
         self._adopts = True if inner is not None else launch.adopts()
         self._has_run = False
@@ -82,7 +84,7 @@ class Server:
             self._lulls[:0] = [(after_ms, self._fork_ahead), (_LULL_MS, self._rehearse)]
 
     def _fork_ahead(self) -> None:
-        self._spare = spare.ahead(_RESTORED, self._control)
+        self._spare = spare.ahead(self._control)
 
     def _retire(self) -> None:
         if self._spare is not None:
@@ -186,22 +188,24 @@ class Server:
         self._lulls = []
         ready, self._spare = self._spare, None
         taken = ready is not None and ready.take(plan, message, fds)
-        pid = ready.pid if ready is not None and taken else self._fork(plan, message, fds)
+        if ready is not None and taken:
+            pid = ready.pid
+            self._notices[pid] = ready.notice
+        else:
+            pid = self._fork(plan, message, fds)
         self._runs[pid] = message["id"]
         self._kinds[message["id"]] = plan.basis
         faults.step("init.run.started")
 
     def _fork(self, plan: launch.Plan, message: dict[str, Any], fds: list[int]) -> int:
-        pid = os.fork()
+        pid, notice = spare.fork()
         if pid == 0:
-            signal.set_wakeup_fd(-1)
-            for number in _RESTORED:
-                signal.signal(number, signal.SIG_DFL)
             # A forked program is reached by leaving this stack, through the `finally` that closes `fds`.
             passed = fds.copy()
             fds.clear()
             launch.settle()
             launch.start(plan, message, passed, self._control)
+        self._notices[pid] = notice
         return pid
 
     def _kill(self, run: int) -> int:
@@ -220,11 +224,17 @@ class Server:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
+            if os.WIFSTOPPED(status):
+                if pid not in self._notices or not self._notices[pid][0]:
+                    continue  # by whatever else stops a process
+                status = (self._notices[pid][0] - 1) << 8
+                os.kill(pid, signal.SIGKILL)
+            self._notices.pop(pid, None)
             number = self._runs.pop(pid, None)
             if number is None:  # an orphan that was reparented to us, or a spare that somebody killed
                 if self._spare is not None and self._spare.pid == pid:

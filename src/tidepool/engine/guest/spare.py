@@ -5,6 +5,7 @@ run would. Whoever is root inside can end or stop it, as any other process there
 """
 
 import contextlib
+import mmap
 import os
 import select
 import signal
@@ -13,6 +14,8 @@ from typing import Any
 
 from tidepool.engine.guest import frames, launch, run, warm
 
+_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
+"""Which init has set otherwise than a process has them at its start."""
 _LULL_S = 0.003
 """Runs that come one straight after the other are sooner done without: it takes time of the same processor."""
 
@@ -20,8 +23,10 @@ _LULL_S = 0.003
 class Spare:
     """One child that waits. Made by `ahead`, used once."""
 
-    def __init__(self, pid: int, sock: socket.socket) -> None:
+    def __init__(self, pid: int, sock: socket.socket, notice: mmap.mmap) -> None:
         self.pid = pid
+        self.notice = notice
+        """Shared with it: see `run.leaver`."""
         self._sock = sock
 
     def take(self, plan: launch.Plan, message: dict[str, Any], fds: list[int]) -> bool:
@@ -42,23 +47,39 @@ class Spare:
         self._sock.close()
 
 
-def ahead(restored: tuple[int, ...], control: socket.socket) -> Spare | None:
+def fork() -> tuple[int, mmap.mmap]:
+    """A child, as os.fork; and where it says that it is about to end, see `run.leaver`.
+
+    Raises:
+        OSError: The sandbox may have no more processes.
+    """
+    # For each its own: whoever an earlier run has left behind has that one's still.
+    notice = mmap.mmap(-1, mmap.PAGESIZE)
+    pid = os.fork()
+    if pid:
+        notice.madvise(mmap.MADV_DONTFORK)
+    else:
+        run.tell_on(notice)
+        signal.set_wakeup_fd(-1)
+        for number in _RESTORED:
+            signal.signal(number, signal.SIG_DFL)
+    return pid, notice
+
+
+def ahead(control: socket.socket) -> Spare | None:
     """Fork one; None when the sandbox may have no more processes. In the child this returns only by becoming a run."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        pid = os.fork()
+        pid, notice = fork()
     except OSError:
         ours.close()
         theirs.close()
         return None
     if pid == 0:
         ours.close()
-        signal.set_wakeup_fd(-1)
-        for number in restored:
-            signal.signal(number, signal.SIG_DFL)
         _wait(theirs, control)
     theirs.close()
-    return Spare(pid, ours)
+    return Spare(pid, ours, notice)
 
 
 def _wait(sock: socket.socket, control: socket.socket) -> None:
