@@ -455,8 +455,8 @@ TENANTS = {
     97: Probe(
         "flaws of the processor",
         (
-            "tests/engine/kernel/test_surroundings.py::test_open_flaws_are_named",
-            "tests/engine/kernel/test_surroundings.py::test_threads_that_share_a_core_are_told",
+            "tests/cli/test_surroundings.py::test_open_flaws_are_named",
+            "tests/cli/test_surroundings.py::test_threads_that_share_a_core_are_told",
         ),
         "told by `tidepool doctor`; gadgets are not run, and side channels are not promised: SECURITY.md",
     ),

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from tidepool.cli import output, trial
+from tidepool.cli.surroundings import surroundings
 from tidepool.engine.backends import oci
 from tidepool.engine.kernel import probe
 from tidepool.engine.spawner import rootless
@@ -21,7 +22,8 @@ MISSING = 1
 @click.command()
 def doctor() -> int:
     """Try every kernel feature that sandboxes stand on; exit with 1 when they cannot run on this host."""
-    found = probe.features() if os.geteuid() == 0 else rootless.features()
+    tried = probe.features() if os.geteuid() == 0 else rootless.features()
+    found = (*tried, *surroundings())
     click.echo(report(found))
     runtimes = oci.features()
     # Only where there is one: else nothing is learned that the table has not said.

@@ -10,6 +10,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -17,11 +18,11 @@ from typing import NoReturn
 from tidepool.engine.errors import HostUnsupported
 from tidepool.engine.guest import confine, syscalls
 from tidepool.engine.kernel import cgroups, idmap, mounts, seccomp, userns
-from tidepool.engine.kernel.surroundings import Feature as Feature
-from tidepool.engine.kernel.surroundings import is_container, surroundings
 
 _DEADLINE_MS = 2000
 """Of one attempt; a child that hangs is killed and the feature counts as not working."""
+_INITIAL_PID_NAMESPACE = "pid:[4026531836]"
+"""PROC_PID_INIT_INO of linux/proc_ns.h."""
 _NOBODY = 65534
 _FIRST_ID = 1_900_000_000
 _MIB = 1 << 20
@@ -30,6 +31,26 @@ _SYSCTLS = (
     "kernel/unprivileged_userns_clone",
     "kernel/apparmor_restrict_unprivileged_userns",
 )
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One thing that isolation stands on, and whether it works here."""
+
+    name: str
+    works: bool
+    detail: str
+    """What was seen: a version, a number, or the kernel's refusal."""
+    needed: bool
+    """Whether nothing can run without it; else its wall is missing and said to be."""
+    enable: str
+    """A sentence: what to do when it does not work."""
+
+
+def is_container() -> bool:
+    """Whether this process lives in a pid or user namespace of somebody else's, as a container does."""
+    own = os.readlink("/proc/self/ns/pid"), Path("/proc/self/uid_map").read_text().split()
+    return own != (_INITIAL_PID_NAMESPACE, userns.ALL_IDS)
 
 
 class _NotEnforced(Exception):
@@ -46,7 +67,7 @@ def features(enter: Callable[[], object] | None = None) -> tuple[Feature, ...]:
     tried = [
         Feature(name, *_try(partial(_after, enter, attempt)), True, enable) for name, attempt, enable in rows
     ]
-    return (*tried, *_optional_namespaces(), *_control_groups(), *surroundings())
+    return (*tried, *_optional_namespaces(), *_control_groups())
 
 
 def require(found: Iterable[Feature]) -> None:

@@ -1,10 +1,12 @@
 """What a host says of its processor's flaws, as `tidepool doctor` tells it (probe 97): tables of files."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tidepool.engine.kernel import surroundings
+from tidepool.cli import surroundings
 
 SOUND = {"meltdown": "Not affected", "spectre_v1": "Mitigation: usercopy/swapgs barriers"}
 OPEN = {**SOUND, "spec_rstack_overflow": "Vulnerable: Safe RET, no microcode", "vmscape": "Vulnerable"}
@@ -59,3 +61,10 @@ def test_this_host_is_read() -> None:
     directory = Path("/sys/devices/system/cpu/vulnerabilities")
     for file in directory.iterdir() if directory.is_dir() else ():
         assert (file.name in found.detail) == file.read_text().startswith("Vulnerable")
+
+
+@pytest.mark.needs("user_namespace")
+def test_a_user_namespace_is_somebody_elses_container() -> None:
+    script = "from tidepool.engine.kernel import probe; print(probe.is_container())"
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", script]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True\n"

@@ -1,39 +1,15 @@
 """What is around the server: a container, process ids, memory, a processor with flaws. Read, where none can be tried.
 
-A `Feature` is one line of what is told of a host; those that stand on the kernel are tried in `probe`.
+What stands on the kernel is tried instead, in `engine.kernel.probe`.
 """
 
-import os
-from dataclasses import dataclass
 from pathlib import Path
 
-from tidepool.engine.kernel import userns
+from tidepool.engine.kernel.probe import Feature, is_container
 
 _MIB = 1 << 20
 _CPU = Path("/sys/devices/system/cpu")
 _SMT_OFF = "`echo off > /sys/devices/system/cpu/smt/control` for owners that do not trust each other"
-_INITIAL_PID_NAMESPACE = "pid:[4026531836]"
-"""PROC_PID_INIT_INO of linux/proc_ns.h."""
-
-
-@dataclass(frozen=True)
-class Feature:
-    """One thing that isolation stands on, and whether it works here."""
-
-    name: str
-    works: bool
-    detail: str
-    """What was seen: a version, a number, or the kernel's refusal."""
-    needed: bool
-    """Whether nothing can run without it; else its wall is missing and said to be."""
-    enable: str
-    """A sentence: what to do when it does not work."""
-
-
-def is_container() -> bool:
-    """Whether this process lives in a pid or user namespace of somebody else's, as a container does."""
-    own = os.readlink("/proc/self/ns/pid"), Path("/proc/self/uid_map").read_text().split()
-    return own != (_INITIAL_PID_NAMESPACE, userns.ALL_IDS)
 
 
 def surroundings() -> list[Feature]:
