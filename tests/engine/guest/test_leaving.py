@@ -1,19 +1,16 @@
 """A run that is over tells its init before the kernel takes it down, and gives back first what others could miss."""
 
-import fcntl
-import mmap
-import os
+import json
 import signal
-import socket
-import threading
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.security.conftest import EngineThread, own_engine
 from tidepool.engine import CodeRun, Limits, Sandbox, Verdict
-from tidepool.engine.guest import run
 
 _MIB = 1 << 20
 _PAGE = """
@@ -23,64 +20,61 @@ page = ctypes.c_ubyte.from_address(int(line.split("-")[0], 16))
 """
 
 
-def leaving(first: Callable[[], object]) -> tuple[int, int, mmap.mmap]:
-    """Pid, wait status and page of a child that has done this and leaves with 3."""
-    page = mmap.mmap(-1, mmap.PAGESIZE)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            run.tell_on(page)
-            first()
-            run.leaver()(3)
-        finally:
-            os._exit(70)
-    return pid, os.waitpid(pid, os.WUNTRACED)[1], page
+_LEAVING = """
+import fcntl, json, mmap, os, signal, socket, sys, threading, time
+from tidepool.engine.guest import run
+server = socket.create_server(("127.0.0.1", 0))
+address, file = server.getsockname(), sys.argv[1]
+page = mmap.mmap(-1, mmap.PAGESIZE)
+pid = os.fork()
+if pid == 0:
+    try:
+        run.tell_on(page)
+        fcntl.flock(os.open(file, os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX)
+        {first}
+        run.leaver()(3)
+    finally:
+        os._exit(70)
+server.close()
+status = os.waitpid(pid, os.WUNTRACED)[1]
+found = {{"stopped": os.WIFSTOPPED(status), "status": status >> 8, "page": page[0]}}
+if found["stopped"]:
+    found["fds"] = os.listdir(f"/proc/{{pid}}/fd")
+    fcntl.flock(os.open(file, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    socket.socket().bind(address)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+print(json.dumps(found))
+"""
+"""A process and its child, which has a lock and a port, does something first, and leaves with 3."""
+
+
+def leaving(first: str, place: Path) -> dict[str, object]:
+    """What the parent sees. A program of its own: forks of this one have what other tests have loaded."""
+    script = _LEAVING.format(first=first)
+    done = subprocess.run(
+        [sys.executable, "-c", script, place / "lock"], capture_output=True, timeout=30, check=True
+    )
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
 
 
 def test_it_stops_with_its_code_told_and_without_descriptors_locks_and_ports(tmp_path: Path) -> None:
-    held = []
-    server = socket.socket()
-    server.bind(("127.0.0.1", 0))
-    server.listen()
-    address = server.getsockname()
-
-    def hold() -> None:
-        held.append(os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR))
-        fcntl.flock(held[0], fcntl.LOCK_EX)
-
-    pid, status, page = leaving(hold)
-    server.close()
-    try:
-        assert os.WIFSTOPPED(status)
-        assert page[0] == 3 + 1
-        assert os.listdir(f"/proc/{pid}/fd") == []
-        with open(tmp_path / "lock") as file, socket.socket() as other:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            other.bind(address)
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
-def fork_and_leave() -> None:
-    """Go on in a child, whose end is its parent's."""
-    if child := os.fork():
-        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    found = leaving("pass", tmp_path)
+    assert found == {"stopped": True, "status": signal.SIGSTOP, "page": 3 + 1, "fds": []}
 
 
 @pytest.mark.parametrize(
     "first",
     [
-        threading.Thread(target=threading.Event().wait, daemon=True).start,
-        lambda: bytearray(b"x" * (160 * _MIB)),
-        fork_and_leave,
+        "threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+        "bytearray(b'x' * (160 << 20))",
+        "child = os.fork(); child and os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))",
     ],
     ids=["with a thread", "with much memory", "a child of it"],
 )
-def test_otherwise_it_ends_as_any_process(first: Callable[[], object]) -> None:
-    _, status, page = leaving(first)
-    assert os.waitstatus_to_exitcode(status) == 3
-    assert page[0] == 0
+def test_otherwise_it_ends_as_any_process(first: str, tmp_path: Path) -> None:
+    assert leaving(first, tmp_path) == {"stopped": False, "status": 3, "page": 0}
 
 
 @pytest.fixture(scope="module")

@@ -106,26 +106,33 @@ def start(chosen: Plan, message: dict[str, Any], fds: list[int], control: socket
             signal.signal(number, signal.SIG_DFL)
         os.execvpe(what, chosen.argv, chosen.env)
     except OSError as error:
-        where = what or os.fsdecode(error.filename or message["cwd"])
-        code = 126 if isinstance(error, PermissionError) else 127
-        _refuse(note, message["id"], f"{where}: {error.strerror}", code)
+        text, code = refusal(what, error, message)
+        os.write(2, text + b"\n")
+        refused = {"id": message["id"], "refused": text.decode("utf-8", "replace")[:4000]}
+        frames.send(socket.socket(fileno=note), refused)
+        os._exit(code)
 
 
-def _refuse(note: int, number: int, why: str, exit_code: int) -> NoReturn:
-    text = why.encode("utf-8", "surrogateescape")
-    os.write(2, text + b"\n")
-    frames.send(socket.socket(fileno=note), {"id": number, "refused": text.decode("utf-8", "replace")[:4000]})
-    os._exit(exit_code)
+def refusal(program: str, error: OSError, message: dict[str, Any]) -> tuple[bytes, int]:
+    """Why a run could not be started, and the exit code that a shell has for it; `program` once there was a place."""
+    where = program or os.fsdecode(error.filename or message["cwd"])
+    text = f"{where}: {error.strerror}".encode("utf-8", "surrogateescape")
+    return text, 126 if isinstance(error, PermissionError) else 127
+
+
+def descriptors(chosen: Plan, message: dict[str, Any], fds: list[int]) -> list[int]:
+    """What a run has as 0, 1, 2, …, at high numbers: one of those received may itself be 3."""
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in fds]
+    if not message["stdin"] and chosen.kind == "source" and chosen.basis == "exec":
+        high.insert(0, high[2])  # `python -` reads its program from stdin
+    elif not message["stdin"]:
+        # Our own: a null device from the host would be an inode (and its locks) shared with other sandboxes.
+        high.insert(0, os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+    return high
 
 
 def _prepare(message: dict[str, Any], fds: list[int], chosen: Plan, note: int) -> None:
-    # Through high numbers first: one of the received descriptors may itself be 3.
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in fds]
-    if not message["stdin"]:
-        # Our own: a null device from the host would be an inode (and its locks) shared with other sandboxes.
-        high.insert(0, os.open("/dev/null", os.O_RDONLY))
-    if chosen.kind == "source" and chosen.basis == "exec" and not message["stdin"]:
-        high[0] = high[3]  # `python -` reads its program from stdin
+    high = descriptors(chosen, message, fds)
     for number, fd in enumerate(high):
         os.dup2(fd, number, inheritable=True)
     syscalls.close_range(len(high), note - 1)
@@ -143,9 +150,15 @@ def as_user(uid: int, gid: int) -> None:
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
 
 
+def put_environment(env: dict[str, str]) -> None:
+    """Make this process's environment this one, if it is not already."""
+    if os.environ != env:
+        os.environ.clear()
+        os.environ.update(env)
+
+
 def _run_forked(chosen: Plan, message: dict[str, Any]) -> NoReturn:
-    os.environ.clear()
-    os.environ.update(chosen.env)
+    put_environment(chosen.env)
     if chosen.kind == "session":
         session.run()
     if chosen.kind == "source":

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from tidepool.engine.guest import faults, filesystem, frames, launch, sizes, spare, tree
+from tidepool.engine.guest import faults, filesystem, frames, launch, sizes, spare, starter, tree
 
 _OTHER_UID = 1000
 """Of a rehearsed run: one that owns no module, as most."""
@@ -47,6 +47,11 @@ class Server:
         self._notices: dict[int, mmap.mmap] = {}
         """Leader's pid to where it says that it is about to end: see `run.leaver`."""
         self._spare: spare.Spare | None = None
+        self._starters: dict[int, spare.Spare] = {}
+        """Leaders that have started a program and wait for its end, by their pids."""
+        self._idle: spare.Spare | None = None
+        """One of them whose program has ended."""
+        self._poller = select.poll()
         self._adopts = True if inner is not None else launch.adopts()
         self._has_run = False
         self._lulls: list[tuple[int, Callable[[], None]]] = []
@@ -59,23 +64,22 @@ class Server:
         os.set_blocking(wake_write, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        poller = select.poll()
-        poller.register(self._control, select.POLLIN)
-        poller.register(wake_read, select.POLLIN)
-        if self._inner is not None:
-            poller.register(self._inner, select.POLLIN)
+        for file in (self._control, wake_read, *([self._inner] if self._inner is not None else ())):
+            self._poller.register(file, select.POLLIN)
         while True:
-            events = poller.poll(self._lulls[0][0] if self._lulls else None)
+            events = self._poller.poll(self._lulls[0][0] if self._lulls else None)
             if not events:
                 self._lulls.pop(0)[1]()
             for fd, _ in events:
                 if fd == wake_read:
                     os.read(wake_read, 512)
                     self._reap()
-                elif fd != self._control.fileno():
+                elif fd == self._control.fileno():
+                    self._on_request()
+                elif self._inner is not None:
                     self._pass_on()
                 else:
-                    self._on_request()
+                    self._on_starter(fd)
 
     def _get_ready(self, after_ms: int) -> None:
         """Prepare the next run, as far as there is time before it comes; undo it when none comes for long."""
@@ -84,12 +88,12 @@ class Server:
             self._lulls[:0] = [(after_ms, self._fork_ahead), (_LULL_MS, self._rehearse)]
 
     def _fork_ahead(self) -> None:
-        self._spare = spare.ahead(self._control)
+        self._spare = spare.ahead(self._control, self._env)
 
     def _retire(self) -> None:
-        if self._spare is not None:
-            self._spare.dismiss()
-            self._spare = None
+        for child in filter(None, (self._spare, self._idle)):
+            child.dismiss()
+        self._spare = self._idle = None
 
     def _rehearse(self) -> None:
         """Do for nothing what the next run needs, while nobody waits.
@@ -157,7 +161,10 @@ class Server:
             return {"killed": self._kill(int(message["run"]))}
         if operation == "interrupt":
             for leader in self._leaders(int(message["run"])):
-                os.killpg(leader, signal.SIGINT)  # each leads a session, hence a group, of its own
+                if leader in self._starters:
+                    self._starters[leader].interrupt()
+                else:
+                    os.killpg(leader, signal.SIGINT)  # each leads a session, hence a group, of its own
             return {}
         # Everything but us: -1 never reaches its sender (kill(2)).
         with contextlib.suppress(ProcessLookupError):
@@ -186,16 +193,28 @@ class Server:
         faults.step("init.run.received")
         plan = launch.plan(message, self._env)
         self._lulls = []
-        ready, self._spare = self._spare, None
-        taken = ready is not None and ready.take(plan, message, fds)
-        if ready is not None and taken:
+        ready = self._child_for(plan, message)
+        if ready is None or not ready.take(plan, message, fds):
+            pid = self._fork(plan, message, fds)
+        else:
             pid = ready.pid
             self._notices[pid] = ready.notice
-        else:
-            pid = self._fork(plan, message, fds)
+            if ready.user is not None:
+                self._starters[pid] = ready
+                self._poller.register(ready, select.POLLIN)
         self._runs[pid] = message["id"]
         self._kinds[message["id"]] = plan.basis
         faults.step("init.run.started")
+
+    def _child_for(self, plan: launch.Plan, message: dict[str, Any]) -> spare.Spare | None:
+        is_program = starter.is_for(plan, message)
+        if is_program and self._idle is not None:
+            idle, self._idle = self._idle, None
+            if idle.user == (int(message["uid"]), int(message["gid"])):
+                return idle
+            idle.dismiss()
+        ready, self._spare = self._spare, None
+        return spare.ahead(self._control, self._env) if ready is None and is_program else ready
 
     def _fork(self, plan: launch.Plan, message: dict[str, Any], fds: list[int]) -> int:
         pid, notice = spare.fork()
@@ -215,7 +234,8 @@ class Server:
         if self._adopts:
             return tree.kill(leaders[0])
         # Whose orphans they are cannot be told: what earlier runs have left behind ends too.
-        others = {*self._runs, *([self._spare.pid] if self._spare is not None else [])} - set(leaders)
+        waiting = {child.pid for child in (self._spare, self._idle) if child is not None}
+        others = {*self._runs, *waiting} - set(leaders)
         return tree.kill(leaders[0], also=lambda: tree.children(1) - others)
 
     def _leaders(self, run: int) -> list[int]:
@@ -235,13 +255,67 @@ class Server:
                 status = (self._notices[pid][0] - 1) << 8
                 os.kill(pid, signal.SIGKILL)
             self._notices.pop(pid, None)
-            number = self._runs.pop(pid, None)
-            if number is None:  # an orphan that was reparented to us, or a spare that somebody killed
-                if self._spare is not None and self._spare.pid == pid:
-                    self._spare = None
-                continue
-            end = {"status": status, "max_rss": usage.ru_maxrss * 1024, "basis": self._kinds.pop(number)}
-            with contextlib.suppress(BrokenPipeError):
-                self._reply(number, {"end": end})
-            self._get_ready(0 if self._has_run else _ONCE_MS)
-            self._has_run = True
+            # Of a run, or an orphan that was reparented to us, or one that waited and was killed by somebody.
+            if pid in self._starters:
+                self._on_death(pid)
+            if pid in self._runs:
+                self._on_end(pid, status, usage.ru_maxrss * 1024)
+            if self._spare is not None and self._spare.pid == pid:
+                self._spare = None
+            if self._idle is not None and self._idle.pid == pid:
+                self._idle = None
+
+    def _on_end(self, leader: int, status: int, max_rss: int) -> None:
+        number = self._runs.pop(leader)
+        end = {"status": status, "max_rss": max_rss, "basis": self._kinds.pop(number)}
+        with contextlib.suppress(BrokenPipeError):
+            self._reply(number, {"end": end})
+        self._get_ready(0 if self._has_run else _ONCE_MS)
+        self._has_run = True
+
+    def _on_starter(self, fd: int) -> None:
+        # None when it was found dead in this very turn.
+        for child in [child for child in self._starters.values() if child.fileno() == fd]:
+            told = child.told()
+            if told is None:
+                self._poller.unregister(fd)  # how it has ended is soon heard
+            else:
+                self._on_told(child, told)
+
+    def _on_told(self, child: spare.Spare, told: dict[str, Any]) -> None:
+        if "pid" in told:
+            child.started(int(told["pid"]))
+        if "refused" in told:
+            frames.send(self._control, {"id": self._runs[child.pid], "refused": told["refused"]})
+        if "status" not in told:
+            return
+        end = int(told["status"]), int(told.get("max_rss", 0))
+        if told.get("last"):
+            child.end = end  # told when it is gone: then what it leaves behind hangs below us
+            return
+        del self._starters[child.pid]
+        self._poller.unregister(child)
+        self._on_end(child.pid, *end)
+        if self._idle is not None:
+            child.dismiss()
+        else:
+            self._idle = child
+
+    def _on_death(self, leader: int) -> None:
+        """A starter has died before its program, or with it: then that is ours, and the leader."""
+        child = self._starters[leader]
+        while leader in self._starters and (told := child.told()) is not None:
+            self._on_told(child, told)
+        if self._starters.pop(leader, None) is None:
+            return
+        with contextlib.suppress(KeyError):  # not any more
+            self._poller.unregister(child)
+        child.dismiss()
+        if child.end is not None:
+            self._on_end(leader, *child.end)
+            return
+        # It may have been killed before it could say what it had started: its first child is our child now.
+        program = child.program or tree.first_child(os.getpid(), child.since)
+        with contextlib.suppress(OSError):
+            os.waitid(os.P_PID, program, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            self._runs[program] = self._runs.pop(leader)

@@ -91,14 +91,26 @@ def children(parent: int) -> set[int]:
     return {pid for pid in pids if _state_and_parent(str(pid))[1] == parent}
 
 
+def first_child(parent: int, since: float) -> int:
+    """Pid of the child that has lived longest of those started at this time (CLOCK_BOOTTIME) or later; 0 for none."""
+    tick = int(since * os.sysconf("SC_CLK_TCK"))
+    started = [(int(_stat(str(pid))[19]), pid) for pid in children(parent)]
+    return min([(start, pid) for start, pid in started if start >= tick], default=(0, 0))[1]
+
+
 def _state_and_parent(pid: str) -> tuple[str, int]:
+    state, above, *_ = _stat(pid)
+    return state.decode(), int(above)
+
+
+def _stat(pid: str) -> list[bytes]:
+    """Of proc_pid_stat(5), from the state on."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The command's name may hold anything; the fields begin behind its last parenthesis.
-            fields = file.read().rpartition(b")")[2].split()
-            return fields[0].decode(), int(fields[1])
+            return file.read().rpartition(b")")[2].split()
     except OSError:
-        return "X", 0  # gone meanwhile
+        return [b"X", *[b"0"] * 49]  # gone meanwhile
 
 
 def _send(pid: int, number: int) -> None:
