@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from tidepool.engine.backends import oci
+from tidepool.cli import runtimes
 from tidepool.engine.kernel import probe
 from tidepool.engine.spawner import rootless
 
@@ -21,7 +21,7 @@ MUST_WORK = "TIDEPOOL_MUST_WORK"
 def found() -> Mapping[str, probe.Feature]:
     """Every feature by name; tried once."""
     features = probe.features() if os.geteuid() == 0 else rootless.features()
-    return {feature.name: feature for feature in (*features, *oci.features())}
+    return {feature.name: feature for feature in (*features, *runtimes.features())}
 
 
 def must_work(text: str) -> frozenset[str]:

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from tidepool.cli import output, trial
+from tidepool.cli import output, runtimes, trial
 from tidepool.cli.surroundings import surroundings
-from tidepool.engine.backends import oci
 from tidepool.engine.kernel import probe
 from tidepool.engine.spawner import rootless
 
@@ -25,15 +24,15 @@ def doctor() -> int:
     tried = probe.features() if os.geteuid() == 0 else rootless.features()
     found = (*tried, *surroundings())
     click.echo(report(found))
-    runtimes = oci.features()
+    inner = runtimes.features()
     # Only where there is one: else nothing is learned that the table has not said.
-    installed = [feature.name for feature in runtimes if feature.works]
+    installed = [feature.name for feature in inner if feature.works]
     status = exit_status(found)
     if installed and status == 0:
         started = trial.outcomes(installed)
     else:
         started = dict.fromkeys(installed, "not tried: sandboxes cannot run on this host")
-    click.echo(inner_walls(runtimes, started))
+    click.echo(inner_walls(inner, started))
     return status
 
 

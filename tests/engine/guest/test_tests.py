@@ -261,3 +261,25 @@ def test_what_tests_see(parent: forking.Parent, work: Path, outcome: str) -> Non
         assert _read(ended).count(outcome) == 1
         facts.append(json.loads((work / "facts").read_text().replace("'", '"')))
     assert facts[0] == facts[1]
+
+
+LATE = """
+import pytest, _pytest.tmpdir
+def add():
+    @pytest.fixture
+    def zulu(): return 3
+    _pytest.tmpdir.zulu = zulu
+add()
+"""
+
+
+@pytest.mark.parametrize("conftest", ["", LATE], ids=["as ever", "with one more"])
+def test_the_fixtures_of_plugins_are_those_that_pytest_finds(
+    parent: forking.Parent, work: Path, conftest: str
+) -> None:
+    (work / "conftest.py").write_text(conftest)
+    (work / "pytest.ini").write_text("[pytest]\naddopts = --fixtures -v\n")
+    forked, executed = parent.run_tests([], work, parent.environment), _execute(parent, [], work)
+    assert b"tmp_path" in forked.stdout
+    assert (b"zulu" in forked.stdout) == bool(conftest)
+    assert forked.stdout.splitlines()[:-1] == executed.stdout.splitlines()[:-1]  # the last has the time

@@ -200,17 +200,20 @@ def leaver() -> Callable[[int], None]:
 
     The kernel takes down an interpreter's address space for 1 to 2 ms before anybody hears of the end. So init is told
     first, where it looks, and ends the process that has stopped. What others could miss is given back before:
-    descriptors, with their locks and ports. Not where there are threads, or memory that the next run may want.
+    descriptors, with their locks and ports. Not where there are threads, nor children that count until they are reaped,
+    nor memory that the next run may want.
     """
     owner, page = _notice or (0, bytearray(1))
     exit_now, close, stat, usage, kill = os._exit, os.closerange, os.stat, resource.getrusage, os.kill
-    myself, stop, small, error = os.getpid(), signal.SIGSTOP.value, _SMALL_KIB, OSError
+    myself, stop, small, no_children = os.getpid(), signal.SIGSTOP.value, _SMALL_KIB, ChildProcessError
+    look, anyone, how = os.waitid, os.P_ALL, os.WEXITED | os.WNOHANG | os.WNOWAIT
 
     def is_soon_gone() -> bool:
         try:
+            look(anyone, 0, how)
+        except no_children:
             return stat("/proc/self/task").st_nlink == 3 and usage(0).ru_maxrss < small  # 2 and one thread
-        except error:
-            return False
+        return False
 
     def leave(code: int) -> None:
         if owner == myself and code < 255 and is_soon_gone():

@@ -100,14 +100,7 @@ class Server:
 
         A fork leaves every page to be copied when it is next written, and Python writes to whatever it looks at.
         """
-        asked = {
-            "kind": "source",
-            "cwd": "/",
-            "env": self._env,
-            "uid": _OTHER_UID,
-            "argv": [],
-            "stdin": False,
-        }
+        asked = {"kind": "source", "cwd": "/", "env": self._env, "uid": _OTHER_UID, "argv": [], "stdin": False}
         # A real run would say what fails.
         with contextlib.suppress(OSError, frames.BadFrame), contextlib.ExitStack() as stack:
             ours, theirs = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
@@ -262,8 +255,6 @@ class Server:
                 self._on_end(pid, status, usage.ru_maxrss * 1024)
             if self._spare is not None and self._spare.pid == pid:
                 self._spare = None
-            if self._idle is not None and self._idle.pid == pid:
-                self._idle = None
 
     def _on_end(self, leader: int, status: int, max_rss: int) -> None:
         number = self._runs.pop(leader)

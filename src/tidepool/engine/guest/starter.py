@@ -119,9 +119,6 @@ def _spawn(plan: launch.Plan, given: list[int]) -> int:
 def _candidates(plan: launch.Plan) -> Iterator[str]:
     """Where execvpe(3) would look, the last in any case."""
     name = plan.argv[0]
-    if "/" in name:
-        yield name
-        return
-    places = [os.path.join(place, name) for place in os.get_exec_path(plan.env)]
+    places = [name] if "/" in name else [os.path.join(place, name) for place in os.get_exec_path(plan.env)]
     yield from [path for path in places[:-1] if os.path.exists(path)]
     yield places[-1]

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import Distribution, PathDistribution
+from types import ModuleType
 from typing import Any, NoReturn
 
 from tidepool.engine.guest import imports, run
@@ -151,15 +152,18 @@ def end(status: int) -> NoReturn:
 class _Warm:
     """The part of pytest's start that is the same each time, done once while preloading.
 
-    Two things: all installed packages' metadata, which pytest reads to find its plugins, and a configuration with
-    pytest's own plugins registered, before any argument, file or variable is looked at. As a plugin it ends the
-    pretence before any code of the tests is imported.
+    Three things: all installed packages' metadata, which pytest reads to find its plugins; a configuration with
+    pytest's own plugins registered, before any argument, file or variable is looked at; and the names in modules of
+    plugins that may be fixtures: pytest looks at every one, over two thousand. As a plugin it ends the first pretences
+    before any code of the tests is imported, the last when all plugins have been looked at.
     """
 
     def __init__(self) -> None:
         self._packages: list[_ReadPackage] = []
         self._config: Any = None
         self._genuine: Callable[..., Any] = importlib.metadata.distributions
+        self._modules: dict[ModuleType, tuple[int, list[str]]] = {}
+        """Of plugins: how many names each has, and which of them may be fixtures."""
 
     def make(self) -> None:
         """After pytest has run once."""
@@ -187,6 +191,7 @@ class _Warm:
 
         _pytest.config.get_config = get_config
         importlib.metadata.distributions = self._distributions
+        vars(sys.modules["_pytest.fixtures"])["dir"] = self._dir
 
     def _distributions(self, **context: Any) -> Iterator[Distribution]:
         if context:
@@ -194,9 +199,42 @@ class _Warm:
         unread = [entry for entry in sys.path if entry not in imports.RECORD.path]
         return iter([*self._genuine(path=unread), *self._packages])
 
+    def pytest_sessionfinish(self, session: Any) -> None:
+        """Called at the end; while preloading, with all plugins there are."""
+        if self._config is None:
+            modules = [
+                one for one in session.config.pluginmanager.get_plugins() if isinstance(one, ModuleType)
+            ]
+            self._modules = {one: (len(vars(one)), _maybe_fixtures(one)) for one in modules}
+
+    def _dir(self, holder: object) -> list[str]:
+        if isinstance(holder, ModuleType) and holder in self._modules:
+            count, names = self._modules[holder]
+            if count == len(vars(holder)):
+                return names
+        return dir(holder)
+
+    def pytest_collection(self) -> None:
+        """Called when all plugins have been looked at for fixtures."""
+        vars(sys.modules["_pytest.fixtures"]).pop("dir", None)
+
     def pytest_load_initial_conftests(self) -> None:
         """Called when all plugins are loaded, before the first conftest is."""
         importlib.metadata.distributions = self._genuine
+
+
+def _maybe_fixtures(module: ModuleType) -> list[str]:
+    """Its names but those of what is no fixture, nor a function that some decorator hides one in."""
+    marks = (
+        "_pytestfixturefunction",
+        "__wrapped__",
+    )  # the first until pytest 8.3, which had no type for them
+    values = ((name, getattr(module, name, None)) for name in dir(module))
+    return [
+        name
+        for name, value in values
+        if type(value).__module__.startswith("_pytest.") or any(hasattr(value, mark) for mark in marks)
+    ]
 
 
 class _ReadPackage(PathDistribution):
@@ -235,7 +273,7 @@ def preload() -> None:
         streams = sys.stdout, sys.stderr
         sys.stdout = sys.stderr = output
         try:
-            status = pytest.main([*OPTIONS, f"--rootdir={place}", "test_nothing.py"])
+            status = pytest.main([*OPTIONS, f"--rootdir={place}", "test_nothing.py"], plugins=[_warm])
         finally:
             sys.stdout, sys.stderr = streams
             os.chdir(before)
