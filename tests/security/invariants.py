@@ -80,7 +80,7 @@ def _held(host: "EngineThread") -> Held:
     return Held(
         processes=len(tree),
         networks=len(links - {_link("/proc/self/ns/net")}),
-        groups=_groups(tree),
+        groups=_groups(host.engine._backend._launched.name),
         spawner_fds=len(_listing(f"/proc/{spawner}/fd")),
         own_fds=sum(1 for fd in _listing("/proc/self/fd") if _is_kernel_object(f"/proc/self/fd/{fd}"))
         # A parked sandbox gets its proxy's socket some time after it has been parked.
@@ -142,13 +142,13 @@ def _below(root: int, parents: dict[int, int]) -> set[int]:
     return tree
 
 
-def _groups(tree: set[int]) -> int:
-    """Leaves of the engine's control groups, as the controller with most of them has it."""
-    found, ours = 0, tuple(f"tidepool-{pid}-" for pid in (*tree, os.getpid()))
+def _groups(engine: str) -> int:
+    """Leaves of this engine's control groups, as the controller with most of them has it."""
+    found = 0
     for directory, names, _ in os.walk(cgroups.ROOT):
-        for name in [name for name in names if name.startswith(ours)]:
-            names.remove(name)
-            found = max(found, sum(1 for entry in Path(directory, name).iterdir() if entry.is_dir()))
+        if engine in names:
+            names.remove(engine)
+            found = max(found, sum(1 for entry in Path(directory, engine).iterdir() if entry.is_dir()))
     return found
 
 
