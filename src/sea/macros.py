@@ -1,39 +1,40 @@
 """Call sequences that recur in tool-calling conversations, with where each argument comes from. Pure.
 
 A macro is some calls in a row; a call that may come several times in a row is a loop. An argument after the macro's
-first call is bound when it equals what stands at a path of the last output that one tool gave so far (or the next
-element of a list there, or some fields of all its records), or is a literal of the macro. What is not bound must be
-passed and counts as unbound, as does how often a loop runs when it does not run to the end of its list. Support
-counts distinct tasks.
+first call is bound when it equals what stands at a path of an earlier output (there, in the next element of a list, or
+in some fields of all its records), or is a literal of the macro. What is not bound must be passed and counts as
+unbound, as does how often a loop runs when it does not run to the end of its list. Support counts distinct tasks.
 """
 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 MAX_LENGTH = 6
 """Calls of a macro; a loop is one."""
 LEAST = 2
 """Distinct tasks that a sequence, and where an argument comes from, must be seen in."""
-_SOURCES = 2
+_ONE_IN = 10
+"""Of so many arguments one may be passed."""
+LEAST_BOUND = 1 - 1 / _ONE_IN
+MOST_SOURCES = 64
 """Places an argument may come from: macros of the same tools that differ in it are told apart by their names."""
-LEAST_BOUND = 0.9
-_FOLDS = 8
 _MAX_VALUES = 4000
 """Places of one output that are looked at."""
-_PRICES = (0.0, 0.3, 0.6, 0.9, 1.1, 1.2, 1.3, 1.5, 2.0, 4.0)
-"""Steps that one unbound argument too many is weighed with."""
 
 Binding = tuple[Any, ...]
-"""("path", tool whose last output it is, key, key, …), ("next", tool, key, …): the element of the list there that no
-call of this tool has had yet, ("fields", tool, names, key, …): these fields of each record of the list there, or
-("literal", text)."""
-_KINDS = ("next", "path", "fields", "literal")
+"""("last", tool, key, …): a place of the last output that a tool gave; ("where", argument, key, …): a place of the
+latest record in any output that has, under the argument's name, what this call gives it; or ("literal", text). A key
+may be `_NEXT`, the element of a list that no call of this tool has had yet, and last a tuple of names: these fields of
+each record of the list there."""
+_KINDS = ("where", "last", "literal")
+_NEXT = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Call:
     """One call of a tool, and what it gave."""
 
@@ -44,6 +45,21 @@ class Call:
     """Last output of each tool before this call."""
     turn: dict[str, int] = field(default_factory=dict)
     """How many calls of this tool there were since that output."""
+    earlier: tuple[Any, ...] = ()
+    """All outputs before this call, the latest first."""
+
+    @cached_property
+    def possible(self) -> dict[str, frozenset[Binding]]:
+        """For each argument everything it could come from."""
+        found: dict[str, set[Binding]] = {n: {("literal", _text(v))} for n, v in self.arguments.items()}
+        for tool, output in self.before.items():
+            for name, path in _equal(output, self.arguments, self.turn.get(tool, 0)):
+                found[name].add(("last", tool, *path))
+        for known, value in self.arguments.items():
+            for name, path in _equal(_record(self.earlier, known, _text(value)), self.arguments, -1):
+                if name != known:
+                    found[name].add(("where", known, *path))
+        return {name: frozenset(bindings) for name, bindings in found.items()}
 
 
 @dataclass(frozen=True)
@@ -56,13 +72,13 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Macro:
-    """Calls in a row that are made as one."""
+    """Calls in a row that are made as one; those that differ in where an argument comes from are told apart by name."""
 
     names: tuple[str, ...]
     loops: frozenset[str]
     """Those of the tools that may be called several times in a row."""
     sources: tuple[tuple[tuple[str, tuple[Binding, ...]], ...], ...]
-    """For each tool its arguments that need not be passed, each with where it may come from."""
+    """For each tool its arguments that need not be passed, each with where it may come from, the commonest first."""
     support: int
     """Distinct tasks."""
 
@@ -91,27 +107,40 @@ def _run_unbound(
     run: list[Call], counted: list[Call], sources: dict[str, tuple[Binding, ...]]
 ) -> tuple[int, int]:
     """Unbound arguments of the calls of a run that count, and all of them: one source an argument for the whole run."""
+    values = Counter(name for call in counted for name in call.arguments)
+    missing = min(_missing(run, counted, values, sources, known) for known in (None, *sorted(values)))
+    how_often = int(len(run) > 1 and not missing[1])
+    return missing[0] + how_often, values.total() + how_often
+
+
+def _missing(
+    run: list[Call],
+    counted: list[Call],
+    values: Counter[str],
+    sources: dict[str, tuple[Binding, ...]],
+    known: str | None,
+) -> tuple[int, bool]:
+    """Unbound arguments, and whether the list ends the loop; records are looked up by one argument alone.
+
+    Two arguments that were each looked up by the other would come from nowhere.
+    """
     missing, whole = 0, False
-    values: dict[str, list[Call]] = defaultdict(list)
-    for call in counted:
-        for name in call.arguments:
-            values[name].append(call)
-    for name, calls in values.items():
-        lost, best = len(calls), None
+    for name, count in values.items():
+        lost = count
         for binding in sources.get(name, ()):
-            wrong = sum(not _holds(binding, call.arguments[name], call) for call in calls)
-            lost, best = (wrong, binding) if wrong < lost else (lost, best)
+            if binding[0] == "where" and binding[1] != known:
+                continue
+            wrong = sum(name in call.arguments and binding not in call.possible[name] for call in counted)
+            lost, whole = min(lost, wrong), whole or (not wrong and _is_last(binding, run[-1]))
         missing += lost
-        whole = whole or (best is not None and not lost and _is_last(best, run[-1]))
-    how_often = int(len(run) > 1 and not whole)
-    return missing + how_often, sum(map(len, values.values())) + how_often
+    return missing, whole
 
 
 def _is_last(binding: Binding, call: Call) -> bool:
     """Whether the call took the last element of the list that a loop goes over."""
-    if binding[0] != "next":
+    if binding[0] != "last" or _NEXT not in binding:
         return False
-    found = _at(call.before.get(binding[1]), binding[2:])
+    found = _at(call.before.get(binding[1]), binding[2 : binding.index(_NEXT)])
     return isinstance(found, list) and call.turn.get(binding[1], 0) + 1 == len(found)
 
 
@@ -125,12 +154,14 @@ def conversation(record: dict[str, Any]) -> Conversation:
     outputs = {m["tool_call_id"]: _parsed(m.get("content")) for m in messages if m.get("role") == "tool"}
     calls: list[Call] = []
     before: dict[str, Any] = {}
+    earlier: tuple[Any, ...] = ()
     turns: dict[str, Counter[str]] = defaultdict(Counter)
     for made in (made for message in messages for made in message.get("tool_calls") or ()):
         name, given = str(made["function"]["name"]), json.loads(made["function"]["arguments"] or "{}")
         turn = {tool: count[name] for tool, count in turns.items()}
-        calls.append(Call(name, dict(given), outputs.get(made["id"]), dict(before), turn))
-        before[name] = outputs.get(made["id"])
+        output = outputs.get(made["id"])
+        calls.append(Call(name, dict(given), output, dict(before), turn, earlier))
+        before[name], earlier = output, (output, *earlier)
         for count in turns.values():
             count[name] += 1
         turns[name] = Counter()
@@ -144,8 +175,12 @@ def _parsed(content: Any) -> Any:
         return content
 
 
-def mine(conversations: Iterable[Conversation], least: int = LEAST) -> list[Macro]:
-    """Macros with support of at least `least` distinct tasks, the longest first."""
+def mine(conversations: Iterable[Conversation], least: int = LEAST, most: int = MOST_SOURCES) -> list[Macro]:
+    """Macros with support of at least `least` distinct tasks, the longest first.
+
+    Arguments:
+        most: Places that one argument may come from; with 1 there is one macro of a sequence of tools.
+    """
     conversations = list(conversations)
     sequences: dict[tuple[str, ...], set[str]] = defaultdict(set)
     repeated: dict[str, set[str]] = defaultdict(set)
@@ -159,7 +194,7 @@ def mine(conversations: Iterable[Conversation], least: int = LEAST) -> list[Macr
             if len(run) > 1:
                 repeated[run[0].name].add(one.task)
                 sequences[run[0].name,].add(one.task)
-    sources = _best_sources(conversations, least)
+    sources = _common_sources(conversations, least, most)
     loops = frozenset(
         name for name, tasks in repeated.items() if len(tasks) >= least or _goes_over(sources.get(name, ()))
     )
@@ -173,54 +208,63 @@ def mine(conversations: Iterable[Conversation], least: int = LEAST) -> list[Macr
 
 def _goes_over(sources: Iterable[tuple[str, tuple[Binding, ...]]]) -> bool:
     """Whether an argument comes from a list's next element in enough tasks: once repeated, it is a loop."""
-    return any(binding[0] == "next" for _, bindings in sources for binding in bindings)
+    return any(_NEXT in binding for _, bindings in sources for binding in bindings)
 
 
-def _best_sources(
-    conversations: Iterable[Conversation], least: int
+def _common_sources(
+    conversations: Iterable[Conversation], least: int, most: int
 ) -> dict[str, tuple[tuple[str, tuple[Binding, ...]], ...]]:
-    """For each tool the places its arguments come from in most tasks."""
+    """For each tool the places its arguments come from in enough tasks; the argument's own name there counts as one."""
     votes: dict[str, dict[str, dict[Binding, set[str]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(set))
     )
     for one in conversations:
         for call in one.calls[1:]:
-            for name, possible in _sources(call).items():
+            for name, possible in call.possible.items():
                 for binding in possible:
                     votes[call.name][name][binding].add(one.task)
-    found: dict[str, tuple[tuple[str, tuple[Binding, ...]], ...]] = {}
-    for tool, arguments in votes.items():
-        best = []
-        for name, tasks in sorted(arguments.items()):
-            ranked = sorted(
-                (-len(of), _KINDS.index(binding[0]), len(binding), repr(binding), binding)
-                for binding, of in tasks.items()
-                if len(of) >= least
+    return {
+        tool: tuple((name, _ranked(name, tasks, least, most)) for name, tasks in sorted(arguments.items()))
+        for tool, arguments in votes.items()
+    }
+
+
+def _ranked(name: str, tasks: dict[Binding, set[str]], least: int, most: int) -> tuple[Binding, ...]:
+    ranked = sorted(
+        (-len(of), _NEXT not in binding, _KINDS.index(binding[0]), len(binding), repr(binding), binding)
+        for binding, of in tasks.items()
+        if len(of) + (binding[0] != "literal" and binding[-1] == name) >= least
+    )
+    return tuple(binding for *_, binding in ranked[:most])
+
+
+def _equal(output: Any, arguments: dict[str, Any], turn: int) -> Iterator[tuple[str, Binding]]:
+    """Arguments with a path where the same stands, or the same fields of records."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name, given in arguments.items():
+        names[_text(given)].append(name)
+    fields = {name: _fields(given) for name, given in arguments.items()}
+    for path, value in _walk(output, ()):
+        here = [(name, path) for name in names.get(_text(value), ()) if value is not None]
+        if isinstance(value, list):
+            picked = ((name, given) for name, given in fields.items() if given)
+            here += [(n, (*path, given)) for n, given in picked if _picked(value, given) == arguments[n]]
+        for name, found in here:
+            yield name, found
+            yield from (
+                (name, (*found[:at], _NEXT, *found[at + 1 :]))
+                for at, key in enumerate(found)
+                if isinstance(key, int) and key == turn
             )
-            best.append((name, tuple(binding for *_, binding in ranked[:_SOURCES])))
-        found[tool] = tuple(best)
-    return found
 
 
-def _sources(call: Call) -> dict[str, set[Binding]]:
-    """For each argument everything it could come from."""
-    wanted = {name: _text(value) for name, value in call.arguments.items()}
-    names_of: dict[str, list[str]] = defaultdict(list)
-    for name, text in wanted.items():
-        names_of[text].append(name)
-    found: dict[str, set[Binding]] = {name: {("literal", text)} for name, text in wanted.items()}
-    for tool, output in call.before.items():
-        turn = call.turn.get(tool, 0)
-        for path, value in _walk(output, ()):
-            for name in names_of.get(_text(value), ()) if value is not None else ():
-                found[name].add(("path", tool, *path))
-                if path and path[-1] == turn and isinstance(path[-1], int):
-                    found[name].add(("next", tool, *path[:-1]))
-            for name, given in call.arguments.items():
-                fields = _fields(given)
-                if fields and isinstance(value, list) and _picked(value, fields) == given:
-                    found[name].add(("fields", tool, fields, *path))
-    return found
+def _record(outputs: Iterable[Any], name: str, text: str) -> Any:
+    """The first record that has this under the name; None when there is none."""
+    for output in outputs:
+        for _, value in _walk(output, ()):
+            if isinstance(value, dict) and name in value and _text(value[name]) == text:
+                return value
+    return None
 
 
 def _fields(value: Any) -> tuple[str, ...]:
@@ -265,23 +309,7 @@ def _at(value: Any, path: Sequence[Any]) -> Any:
     return value
 
 
-def _holds(binding: Binding, value: Any, call: Call) -> bool:
-    kind, *where = binding
-    if kind == "literal":
-        return bool(where[0] == _text(value))
-    output = call.before.get(where[0])
-    if kind == "fields":
-        records = _at(output, where[2:])
-        found = _picked(records, where[1]) if isinstance(records, list) else None
-    elif kind == "next":
-        elements = _at(output, where[1:])
-        found = _at(elements, [call.turn.get(where[0], 0)]) if isinstance(elements, list) else None
-    else:
-        found = _at(output, where[1:])
-    return found is not None and _text(found) == _text(value)
-
-
-@dataclass
+@dataclass(frozen=True)
 class Covered:
     """Conversations written with macros."""
 
@@ -301,31 +329,50 @@ class Covered:
         """Share of the arguments that come from where the macro says."""
         return 1 - self.unbound / self.arguments if self.arguments else 1.0
 
-    def add(self, other: "Covered") -> None:
-        """Count another's conversations too."""
-        self.calls += other.calls
-        self.steps += other.steps
-        self.arguments += other.arguments
-        self.unbound += other.unbound
+    @property
+    def strict(self) -> float:
+        """Calls per step when an argument that is passed counts as a step."""
+        return self.calls / (self.steps + self.unbound) if self.steps else 1.0
+
+    @property
+    def excess(self) -> int:
+        """How many unbound arguments are too many, in parts of one; none when not above 0."""
+        return _ONE_IN * self.unbound - self.arguments
+
+    def __add__(self, other: "Covered") -> "Covered":
+        return Covered(
+            self.calls + other.calls,
+            self.steps + other.steps,
+            self.arguments + other.arguments,
+            self.unbound + other.unbound,
+        )
 
 
-def cover(conversations: Iterable[Conversation], macros: Sequence[Macro], price: float) -> Covered:
-    """The fewest steps, each unbound argument more than are allowed weighed as `price` of one."""
+def cover(conversations: Iterable[Conversation], macros: Sequence[Macro], passed: int = 0) -> Covered:
+    """The fewest steps of all together with enough arguments bound; one that is not counts as `passed` steps more."""
     by_names = {macro.names: macro for macro in macros}
-    result = Covered()
+    whole = [Covered()]
     for one in conversations:
-        best: list[tuple[float, int, int, int]] = [(0.0, 0, 0, 0)] * (len(one.calls) + 1)
+        ways: list[list[Covered]] = [[] for _ in one.calls] + [[Covered()]]
         for start in range(len(one.calls) - 1, -1, -1):
-            weight, steps, arguments, unbound = best[start + 1]
-            best[start] = (weight + 1, steps + 1, arguments, unbound)
+            here = [Covered(1, 1) + way for way in ways[start + 1]]
             for end, macro in _fitting(one.calls, start, by_names):
-                missing, count = macro.unbound(one.calls[start:end])
-                weight, steps, arguments, unbound = best[end]
-                price_here = price * (missing - (1 - LEAST_BOUND) * count)
-                tried = (weight + 1 + price_here, steps + 1, arguments + count, unbound + missing)
-                best[start] = min(best[start], tried)
-        result.add(Covered(len(one.calls), *best[0][1:]))
-    return result
+                unbound, count = macro.unbound(one.calls[start:end])
+                here += [Covered(end - start, 1, count, unbound) + way for way in ways[end]]
+            ways[start] = _best(here, passed)
+        whole = _best([first + second for first in whole for second in ways[0]], passed)
+    return next(way for way in reversed(whole) if way.excess <= 0)
+
+
+def _best(ways: Iterable[Covered], passed: int) -> list[Covered]:
+    """Those that no other is at least as good as: ever more excess for ever fewer steps."""
+    found: list[Covered] = []
+    fewest = float("inf")
+    for way in sorted(ways, key=lambda way: (way.excess, way.steps + passed * way.unbound)):
+        if way.steps + passed * way.unbound < fewest:
+            fewest = way.steps + passed * way.unbound
+            found.append(way)
+    return found
 
 
 def _fitting(
@@ -347,19 +394,6 @@ def _fitting(
             yield end + 1, macro
 
 
-def fitting_price(conversations: Sequence[Conversation]) -> float:
-    """The price with which macros of other tasks take most steps off and keep enough arguments bound."""
-    order = {task: n for n, task in enumerate(sorted({one.task for one in conversations}))}
-    totals = {price: Covered() for price in _PRICES}
-    for fold in range(_FOLDS):
-        held = [one for one in conversations if order[one.task] % _FOLDS == fold]
-        macros = mine([one for one in conversations if order[one.task] % _FOLDS != fold])
-        for price, total in totals.items():
-            total.add(cover(held, macros, price))
-    enough = [(total.compression, price) for price, total in totals.items() if total.bound >= LEAST_BOUND]
-    return max(enough)[1] if enough else _PRICES[-1]
-
-
 def ceiling(
     conversations: Iterable[Conversation], learnt: Iterable[Conversation], least: int = LEAST
 ) -> float:
@@ -378,13 +412,13 @@ def ceiling(
         calls += len(one.calls)
         for number, call in enumerate(one.calls[1:], 1):
             outputs = {str(n): earlier.output for n, earlier in enumerate(one.calls[:number])}
-            possible = _sources(Call(call.name, call.arguments, None, outputs))
+            possible = Call(call.name, call.arguments, None, outputs).possible
             missing = sum(
                 len(found) == 1 and len(literals[call.name, name, _text(call.arguments[name])]) < least
                 for name, found in possible.items()
             )
-            excess.append(missing - (1 - LEAST_BOUND) * len(call.arguments))
-    budget, saved = 1e-9, 0
+            excess.append(_ONE_IN * missing - len(call.arguments))
+    budget = saved = 0
     for over in sorted(excess):
         budget -= over
         if budget < 0:

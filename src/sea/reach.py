@@ -22,8 +22,8 @@ Text = Callable[[tuple[Number, ...]], str]
 class Alike:
     """Programs of one shape in which the same tools can stand, given as much."""
 
-    sites: list[Sites]
-    """Of the forms that all tools together could shorten, in the trees of the shape."""
+    sites: list[tuple[Sites, int]]
+    """Of the forms that all tools together could shorten, in the trees of the shape, each with its tokens without."""
     size: int
     """Tokens of each program."""
     cost: int
@@ -32,16 +32,17 @@ class Alike:
     """Programs of each task."""
 
     def with_tools(self, allowed: set[str]) -> int:
-        """Tokens of each program with these tools."""
-        return min([self.size, *(Tiling(sites, allowed).program() for sites in self.sites)])
+        """Tokens of each program with these tools; a form that none of them makes shorter is no program with tools."""
+        prices = ((Tiling(sites, allowed).program(), without) for sites, without in self.sites)
+        return min([self.size, *(price for price, without in prices if price < without)])
 
     def uses(self, allowed: set[str]) -> list[Use]:
         """The calls of the best way."""
         best, found = self.size, None
-        for sites in self.sites:
+        for sites, without in self.sites:
             tiling = Tiling(sites, allowed)
             price = tiling.program()
-            if price < best:
+            if price < min(best, without):
                 best, found = price, tiling
         return [*found.chosen.values(), *found.calls.values()] if found is not None else []
 
@@ -127,6 +128,7 @@ def _alike(model: Model, forms: tuple[list[_Candidate], list[_Candidate]], dropp
             count = next(counts)
             if count >= 0:
                 found.add(one.use(count))
-        if Tiling(found, None).program() < model.size:
-            sites.append(found)
+        without = Tiling(found, set()).program()
+        if Tiling(found, None).program() < min(model.size, without):
+            sites.append((found, without))
     return Alike(sites, model.size, model.size)

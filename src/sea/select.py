@@ -119,7 +119,7 @@ def _promise(pattern: Pattern) -> int:
 def _where(scored: list[Alike]) -> dict[str, list[Alike]]:
     found: dict[str, dict[int, Alike]] = defaultdict(dict)
     for one in {id(one): one for one in scored}.values():
-        for sites in one.sites:
+        for sites, _ in one.sites:
             for places in (sites.expressions, sites.windows, sites.functions):
                 for uses in places.values():
                     for use in uses:

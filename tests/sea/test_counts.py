@@ -35,6 +35,65 @@ def test_a_loop_that_counts_is_a_sum():
     assert form(counting("x > 3")) == form("ans = sum(1 for x in [1, 5, 7] if x > 3)")
 
 
+ADDING = (
+    "v = [1, 5, 7]\nw = [4, 2, 9]\nans = 0\nfor i in range(len(v)):\n    if v[i] >= 3:\n        ans += w[i]"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        (ADDING, "v = [1, 5, 7]\nw = [4, 2, 9]\nans = sum(w[i] for i in range(len(v)) if v[i] >= 3)"),
+        ("ans = 0\nfor i in range(9):\n    ans += i * i - 1", "ans = sum(i * i - 1 for i in range(9))"),
+        (
+            "t = {1: [2], 2: [4]}\nans = 0\nfor a in t:\n  for b in t[a]:\n    if a * b > 3:\n      ans += 1",
+            "t = {1: [2], 2: [4]}\nans = sum(1 for a in t for b in t[a] if a * b > 3)",
+        ),
+    ],
+)
+def test_a_loop_that_adds_integers_is_a_sum(text, same):
+    assert form(text) == form(same)
+    one, other = {}, {}
+    exec(text, one)
+    exec(form(text), other)
+    assert one["ans"] == other["ans"] > 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ADDING.replace("9]", "9.5]"),
+        ADDING.replace("ans = 0", "w[0] = 0.5\nans = 0"),
+        ADDING.replace("ans = 0", "w.append(0.5)\nans = 0"),
+        ADDING.replace("ans = 0", "w = [0.5, 1, 2]\nans = 0"),
+        ADDING.replace("w[i]", "w[i] / 2"),
+        ADDING.replace("w[i]", "w[i] ** -1"),
+        ADDING.replace("w[i]", "w[ans]"),
+        ADDING.replace("v = ", "for range in [f]:\n    print(range)\nv = "),
+        ADDING.replace("ans = 0", "change(w)\nans = 0"),
+        ADDING.replace("ans = 0", "from m import w\nans = 0"),
+        ADDING + "\nans = ans + i",
+        "ans = 0\nfor a in [1, 2]:\n    for a in [3]:\n        ans += 1",
+    ],
+    ids=[
+        "fraction",
+        "set",
+        "grown",
+        "again",
+        "divided",
+        "power",
+        "of-the-sum",
+        "range",
+        "given",
+        "imported",
+        "read-later",
+        "same-name",
+    ],
+)
+def test_what_may_be_no_integer_or_is_seen_stays_a_loop(text):
+    assert "\nfor " in form(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -43,10 +102,10 @@ def test_a_loop_that_counts_is_a_sum():
         counting("x > 3", before="from sympy import *\nv = [1]"),
         counting("x > 3", before="v = [1]\nfor sum in v:\n    print(sum)"),
         counting("x > 3").replace("ans = 0", "ans = 2"),
-        counting("x > 3").replace("ans += 1", "ans += x"),
+        counting("x > 3", before="v = [1, 5.5, 7]").replace("ans += 1", "ans += x"),
         counting("x > 3", after="else:\n    ans = 4"),
     ],
-    ids=["read-later", "reads-the-count", "star", "own-sum", "from-two", "adds-values", "else"],
+    ids=["read-later", "reads-the-count", "star", "own-sum", "from-two", "adds-fractions", "else"],
 )
 def test_a_loop_that_something_else_sees_stays_a_loop(text):
     assert "\nfor x in" in form(text)

@@ -11,6 +11,7 @@ from sea import patterns, select
 from sea.generate import draft_code
 from sea.inline import GivenBack, Tool, given_back
 from sea.normalise import cost
+from sea.reach import Reach
 from sea.rewrite import Index, rewrite
 from sea.specify import draft
 from sea.stored import restored, stored
@@ -166,3 +167,22 @@ def test_a_call_that_is_given_nothing_is_none():
     written = [made.text for source in sources if (made := rewrite(source, index))]
     assert written
     assert not any("tool_" in text and "()" in text for text in written)
+
+
+def test_what_a_normal_form_saves_alone_is_no_tools_saving():
+    codes = [
+        f"v = [{n}, {n + 3}, 8]\nv = sorted(v)\ni = len(v) // 2\nans = (v[i] + v[i]) / 2" for n in range(8)
+    ]
+    codes += [f"n = {n}\nans = 'on time'" for n in range(8)]
+    read = patterns.load(
+        Trace(f"{n}", f"{n}", f"{n}", (Step(code, answer="0", result_name="ans"),))
+        for n, code in enumerate(codes)
+    )
+    found = patterns.mine(read)
+    scored = Reach(Index({pattern.id: (pattern.id, pattern) for pattern in found})).gather(read)
+    for one in scored:
+        assert one.with_tools(set()) == one.size
+        assert (one.with_tools({pattern.id for pattern in found}) < one.size) == bool(
+            one.uses({pattern.id for pattern in found})
+        )
+    assert any(one.uses({pattern.id for pattern in found}) for one in scored)
