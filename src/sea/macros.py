@@ -178,7 +178,7 @@ def _parsed(content: Any) -> Any:
 def mine(conversations: Iterable[Conversation], least: int = LEAST, most: int = MOST_SOURCES) -> list[Macro]:
     """Macros with support of at least `least` distinct tasks, the longest first.
 
-    Arguments:
+    Args:
         most: Places that one argument may come from; with 1 there is one macro of a sequence of tools.
     """
     conversations = list(conversations)
