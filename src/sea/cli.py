@@ -1,5 +1,6 @@
 """`sea`: evolve a library from traces, and look at it."""
 
+import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,6 +18,7 @@ from sea.gates.command import verify_command
 from sea.ingest import BadInput
 from sea.library import Library, NoLibrary
 from sea.model import NoModel, configured
+from sea.propose import discreet
 from sea.report import funnel_of
 from sea.watch import INDEX, index_of, intakes
 
@@ -31,7 +33,7 @@ class _Sentences(click.Group):
         try:
             return super().invoke(ctx)
         except (BadInput, NoLibrary, NoModel, NoSandbox) as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(discreet(str(error), os.environ)) from None
 
 
 @click.group(cls=_Sentences)
@@ -82,14 +84,14 @@ def evolve(files: tuple[Path, ...], library: Path, dry_run: bool, watch: float |
         observe.span("evolve") as noted,
     ):
         funnel = run_evolve(files, shelf, settings, say=_say)
-        noted |= funnel_of(funnel)
+        noted |= funnel_of(funnel) | ({"model": dict(funnel.asked)} if funnel.asked else {})
     _summary(funnel)
 
 
 def _settings(
     limit: int | None, seed: int, min_support: int, model: str | None, model_url: str | None
 ) -> Settings:
-    return Settings(seed, min_support, limit, configured(model, model_url, _say))
+    return Settings(seed, min_support, limit, configured(model, model_url, _say_of_model))
 
 
 def _watch(files: tuple[Path, ...], library: Path, every_s: float, chosen: dict[str, Any]) -> None:
@@ -102,7 +104,7 @@ def _watch(files: tuple[Path, ...], library: Path, every_s: float, chosen: dict[
             with observe.logged(library / observe.EVENTS), observe.span("evolve") as noted:
                 shelf = Library(library, False, _say)
                 funnel = evolve_from(intake, known, shelf, _settings(**chosen), say=_say)
-                noted |= funnel_of(funnel)
+                noted |= funnel_of(funnel) | ({"model": dict(funnel.asked)} if funnel.asked else {})
             _summary(funnel)
     except KeyboardInterrupt:
         click.echo("interrupted; the library is as the last whole round left it", err=True)
@@ -113,6 +115,10 @@ def _summary(funnel: Funnel) -> None:
     click.echo(f"skipped   {len(funnel.intake.skipped)}")
     click.echo(f"patterns  {len(funnel.patterns)}")
     click.echo(f"tested    {len(funnel.candidates)}")
+    if funnel.asked:
+        click.echo(
+            "model     " + ", ".join(f"{count} {what}" for what, count in sorted(funnel.asked.items()))
+        )
     click.echo(f"admitted  {len(funnel.admitted)}")
     for candidate, pattern in funnel.admitted:
         click.echo(f"  {candidate.spec.name}: {pattern.support} tasks, saves {pattern.saving} tokens")
@@ -120,6 +126,10 @@ def _summary(funnel: Funnel) -> None:
 
 def _say(sentence: str) -> None:
     click.echo(sentence, err=True)
+
+
+def _say_of_model(sentence: str) -> None:
+    _say(discreet(sentence, os.environ))
 
 
 @main.command("list")

@@ -2,19 +2,33 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sea import equivalence, generate, observe, patterns, propose, rewrite, score, select, specify, verify
+from sea import (
+    equivalence,
+    generate,
+    observe,
+    patterns,
+    propose,
+    propose_merge,
+    propose_tools,
+    rewrite,
+    score,
+    select,
+    specify,
+    verify,
+)
 from sea.box import Box, Lost, NoSandbox, Ran
 from sea.corpus import Corpus
 from sea.gates.lab import Lab
 from sea.ingest import read_traces
 from sea.library import Library
-from sea.model import Model
+from sea.model import MOST_CALLS, Model
 from sea.originals import raw_original
 from sea.patterns import Pattern, Source
+from sea.places import Group, groups_of
 from sea.trace import Intake, Trace
 
 HELD_OUT_IN = 3
@@ -22,6 +36,8 @@ HELD_OUT_IN = 3
 _RUNS_PER_TOOL = 30
 """Programs per tool and side that are replayed."""
 _MAX_OBSERVED = 200
+_MOST_NAMED = MOST_CALLS // 2
+"""Candidates that a model is asked to name: the other calls are left for code."""
 
 Say = Callable[[str], None]
 
@@ -54,6 +70,10 @@ class Funnel:
     """(tool, why) for drafts that never came as far as a specification."""
     replayed: dict[str, tuple[list[Source], list[Source]]] = field(default_factory=dict)
     """Programs of training and held out that each pattern's tool is replayed in, by the pattern's id."""
+    own_code: dict[str, str] = field(default_factory=dict)
+    """What a model has written with a proposal, by the pattern's id: tried first where a gate turns the tool away."""
+    asked: dict[str, int] = field(default_factory=dict)
+    """What became of asking a model, in words of the event log; empty without one."""
 
     @property
     def admitted(self) -> list[tuple[verify.Candidate, Pattern]]:
@@ -142,8 +162,13 @@ def evolve_from(
         noted |= {"candidates": len(funnel.candidates), "not_observed": len(funnel.not_observed)}
     if settings.model is not None:
         with observe.span("propose names") as noted:
-            noted["renamed"] = name_better(funnel, settings.model, library, say)
+            noted["renamed"] = funnel.asked["names"] = name_better(funnel, settings.model, library, say)
     test(funnel, box or Box(), say, settings.model)
+    if settings.model is not None:
+        with observe.span("propose tools") as noted:
+            add_proposed(funnel, (train, held_out), settings, library, box or Box(), say)
+            funnel.asked |= {"calls": settings.model.calls, "failures": settings.model.failures}
+            noted |= funnel.asked
     with observe.span("deduplicate") as noted:
         before = len(funnel.admitted)
         drop_duplicates(funnel, box or Box(), say)
@@ -154,13 +179,20 @@ def evolve_from(
     return funnel
 
 
-def prepare(funnel: Funnel, train: list[Source], held_out: list[Source], box: Box, say: Say) -> None:
-    """Replay programs that call the drafts, observe the calls, and specify.
+def prepare(
+    funnel: Funnel,
+    train: list[Source],
+    held_out: list[Source],
+    box: Box,
+    say: Say,
+    others: Collection[str] = (),
+) -> None:
+    """Replay programs that call the drafts, observe the calls, and specify; `others` are names in use.
 
     Every program is written with all drafts at once, as it will be with the library. Where one then gives something
     else, it is written with each of its drafts alone to see whose fault that is; if that does not tell, it is theirs.
     """
-    taken: set[str] = set()
+    taken = set(others)
     drafts = {pattern.id: specify.draft(pattern, taken) for pattern in funnel.chosen}
     index = rewrite.Index({key: (drafted.name, drafted.pattern) for key, drafted in drafts.items()})
     funnel.replayed = {one.id: (_where(one, train), _where(one, held_out)) for one in funnel.chosen}
@@ -255,7 +287,7 @@ def name_better(funnel: Funnel, model: Model, library: Library, say: Say) -> int
     """Ask for a better name for every candidate; how many have one. What they compute stays as it is."""
     taken = {candidate.spec.name for candidate, _ in funnel.candidates}
     count = 0
-    for candidate, _ in funnel.candidates:
+    for candidate, _ in funnel.candidates[:_MOST_NAMED]:
         answer = model.ask("names", *propose.names_prompt(candidate.spec))
         found = None if answer is None else propose.renamed(candidate.spec, answer, taken)
         if found is not None and not library.is_foreign(found.name):
@@ -265,6 +297,81 @@ def name_better(funnel: Funnel, model: Model, library: Library, say: Say) -> int
             candidate.proposed += (f"names by {model.name}",)
             count += 1
     return count
+
+
+def _proposals(
+    funnel: Funnel, groups: list[Group], settings: Settings, model: Model
+) -> tuple[dict[str, propose_tools.Proposal], list[str]]:
+    """What a model proposes that the programs compute, by the pattern's id, and why the rest is nothing."""
+    found: dict[str, propose_tools.Proposal] = {}
+    refused: list[str] = []
+    known = [candidate.spec for candidate, _ in funnel.admitted]
+    for number in range(propose_tools.ROUNDS):
+        shown = propose_tools.shown(groups, number)
+        answer = model.ask("tools", *propose_tools.prompt(shown, known)) if shown else None
+        if answer is not None:
+            some, others = propose_tools.proposals(answer, groups, settings.min_support)
+            found |= {one.pattern.id: one for one in some}
+            refused += others
+    return found, refused
+
+
+def add_proposed(
+    funnel: Funnel,
+    sides: tuple[list[Source], list[Source]],
+    settings: Settings,
+    library: Library,
+    box: Box,
+    say: Say,
+) -> None:
+    """Tools that a model proposes beside those that were mined: chosen, observed and tested as these are.
+
+    A proposal that fails takes nothing away: what was mined gives way only to what has passed every gate.
+    """
+    model = settings.model
+    assert model is not None
+    groups = groups_of(sides[0])
+    mined = [pattern for _, pattern in funnel.admitted]
+    found, refused = _proposals(funnel, groups, settings, model)
+    for why in refused:
+        say(f"  a tool that {model.name} proposes is none: {why}")
+    fresh = [one.pattern for one in found.values() if not propose_tools.is_known(one.pattern, mined)]
+    funnel.asked |= {"tools proposed": len(found) + len(refused), "tools found in traces": len(fresh)}
+    if not fresh:
+        return
+    chosen = select.choose([*mined, *fresh], [*sides[0], *sides[1]])
+    more = Funnel(funnel.intake, chosen=[pattern for pattern in chosen if pattern.id in found])
+    if not more.chosen:
+        say(f"no tool that {model.name} proposes would save more tokens than it costs")
+        return
+    taken = {candidate.spec.name for candidate, _ in funnel.candidates}
+    prepare(more, *sides, box, say, taken)
+    for candidate, pattern in more.candidates:
+        spec = found[pattern.id].named(candidate.spec, taken)
+        candidate.spec = candidate.spec if library.is_foreign(spec.name) else spec
+        candidate.proposed += (f"the tool by {model.name}",)
+        taken |= {candidate.spec.name}
+        code = found[pattern.id].code
+        if code and propose.recoded(candidate.spec, code) is not None:
+            more.own_code[pattern.id] = code
+    test(more, box, say, model)
+    funnel.chosen += more.chosen
+    funnel.candidates += more.candidates
+    funnel.not_observed += more.not_observed
+    funnel.asked |= {"tools tested": len(more.candidates), "tools admitted": len(more.admitted)}
+    if more.admitted:
+        going, left = propose_merge.giving_way(
+            funnel.admitted,
+            [pattern.id for pattern in more.chosen],
+            [*sides[0], *sides[1]],
+            lambda *ones: Lab(box, _dependencies(*ones)),
+        )
+        for candidate in going:
+            candidate.verdicts.append(
+                verify.Verdict("selection", False, "other tools save all that it would")
+            )
+            say(f"  {candidate.spec.name}: turned away: {candidate.reason}")
+        funnel.candidates = [(one, left.get(pattern.id, pattern)) for one, pattern in funnel.candidates]
 
 
 def test(funnel: Funnel, box: Box, say: Say, model: Model | None) -> None:
@@ -286,7 +393,7 @@ def _repaired(
     funnel: Funnel, candidate: verify.Candidate, pattern: Pattern, model: Model, box: Box, say: Say
 ) -> verify.Candidate | None:
     """The candidate with other code that passes every gate; None when the model has none."""
-    for _ in range(propose.REPAIRS):
+    for _ in range(propose.REPAIRS + (pattern.id in funnel.own_code)):
         other = _recoded(funnel, candidate, pattern, model, box, say)
         if other is None:
             return None
@@ -304,7 +411,8 @@ def _recoded(
     failed = next(verdict for verdict in candidate.verdicts if not verdict.passed)
     if failed.gate in ("sandbox", verify.PROGRAMS[1]):
         return None  # nothing is known against the code, or only what a model must not be told
-    answer = model.ask("repair", *propose.repair_prompt(candidate.spec, failed))
+    own = funnel.own_code.pop(pattern.id, None)
+    answer = own or model.ask("repair", *propose.repair_prompt(candidate.spec, failed))
     spec = None if answer is None else propose.recoded(candidate.spec, answer)
     if spec is None or propose.unchanged(spec, candidate.spec):
         return None

@@ -9,7 +9,7 @@ import builtins
 import copy
 import keyword
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,8 +22,13 @@ from sea.specify import Specification
 REPAIRS = 2
 """How often other code is asked for, for one tool."""
 _MOST_TEXT = 6_000
+_DEEPEST = 60
+"""Levels of a tree that a model has written: what is deeper cannot be printed safely, and nobody writes it."""
 _EXAMPLES = 6
+_SECRET = re.compile("key|token|secret|passw", re.IGNORECASE)
+_LEAST_SECRET = 8
 _WORDS = re.compile(r"[^\x20-\x7e]|\"\"\"|\\")
+_MARKERS = re.compile("<{3,}|>{3,}")
 _NAMES_RULES = (
     "You name Python functions. Answer with one JSON object and nothing else: "
     '{"name": ..., "description": one sentence, "parameters": [{"name": ..., "description": ...}, ...]} '
@@ -37,30 +42,35 @@ _REPAIR_RULES = (
 )
 
 
-class _Parameter(msgspec.Struct, forbid_unknown_fields=True):
+class Word(msgspec.Struct, forbid_unknown_fields=True):
+    """A parameter, as a model calls it."""
+
     name: str
     description: str
 
 
-class _Names(msgspec.Struct, forbid_unknown_fields=True):
+class Names(msgspec.Struct, forbid_unknown_fields=True):
+    """A tool, as a model calls it."""
+
     name: str
     description: str
-    parameters: list[_Parameter]
+    parameters: list[Word]
 
 
 def names_prompt(spec: Specification) -> tuple[str, str]:
     """What a model is asked for better names: rules, and the function with what it was seen to do."""
-    return _NAMES_RULES, _marked(f"{tool_code(spec)}\n{_seen(spec)}")
+    return _NAMES_RULES, marked(f"{tool_code(spec)}\n{_seen(spec)}")
 
 
 def repair_prompt(spec: Specification, failed: Verdict) -> tuple[str, str]:
     """What a model is asked for other code: rules, the code, why it was turned away, and what was recorded."""
     why = f"The check `{failed.gate}` failed: {failed.detail}"
-    return _REPAIR_RULES, _marked(f"{tool_code(spec)}\n{why}\n{_seen(spec)}")
+    return _REPAIR_RULES, marked(f"{tool_code(spec)}\n{why}\n{_seen(spec)}")
 
 
-def _marked(text: str) -> str:
-    return f"<<<\n{text[:_MOST_TEXT].replace('<<<', '').replace('>>>', '')}\n>>>"
+def marked(text: str) -> str:
+    """Text of traces, bounded, between markers that it cannot end."""
+    return f"<<<\n{_MARKERS.sub(' ', text[:_MOST_TEXT])}\n>>>"
 
 
 def _seen(spec: Specification) -> str:
@@ -79,12 +89,17 @@ def renamed(spec: Specification, answer: str, taken: Collection[str]) -> Specifi
         taken: Names of other tools.
     """
     try:
-        names = msgspec.json.decode(_inside(answer), type=_Names)
-    except msgspec.DecodeError:
+        names = msgspec.json.decode(inside(answer), type=Names)
+    except (msgspec.DecodeError, UnicodeEncodeError):
         return None
+    return called(spec, names, taken)
+
+
+def called(spec: Specification, names: Names, taken: Collection[str]) -> Specification | None:
+    """The tool under these names; None when one of them cannot be used."""
     old, new = [one.name for one in spec.parameters], [one.name for one in names.parameters]
     others = _names_in(spec) - set(old)
-    if len(new) != len(old) or len(set(new)) != len(new) or names.name in taken:
+    if len(new) != len(old) or len(set(new)) != len(new) or names.name in set(taken) - {spec.name}:
         return None
     if not all(map(_is_name, [names.name, *new])) or {names.name, *new} & others or names.name in new:
         return None
@@ -154,9 +169,8 @@ def _plain(text: str) -> str:
 
 def recoded(spec: Specification, answer: str) -> Specification | None:
     """The tool with an answer's code as its body; None when that is no function of the same parameters."""
-    try:
-        tree = ast.parse(_inside(answer))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = parsed(inside(answer))
+    if tree is None:
         return None
     imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     rest = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
@@ -182,11 +196,34 @@ def _takes_the_same(given: ast.arguments, spec: Specification) -> bool:
     )
 
 
-def _inside(answer: str) -> str:
+def parsed(text: str) -> ast.Module | None:
+    """The tree of what a model has written; None when it is no Python, or none that can be printed again."""
+    try:
+        tree = ast.parse(text)
+        level: list[ast.AST] = [tree]
+        for _ in range(_DEEPEST):
+            level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if level:
+            return None
+        ast.unparse(tree)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return tree
+
+
+def inside(answer: str) -> str:
     """What stands in an answer's only fence, if it has one."""
     text = answer[: 4 * _MOST_TEXT].strip()
     fenced = re.fullmatch(r"```[a-z]*\n(.*)\n```", text, re.DOTALL)
     return fenced[1] if fenced else text
+
+
+def discreet(text: str, environment: Mapping[str, str]) -> str:
+    """A sentence without keys of the environment: an endpoint may quote the one it was sent, or its beginning."""
+    for name, value in environment.items():
+        if _SECRET.search(name) and len(value) >= _LEAST_SECRET:
+            text = re.sub(rf"{re.escape(value[:_LEAST_SECRET])}\S*", "(a key)", text)
+    return text
 
 
 def unchanged(one: Specification, other: Specification) -> bool:

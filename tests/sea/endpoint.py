@@ -36,7 +36,12 @@ def endpoint(answer: Answer) -> Iterator[Endpoint]:
             usage = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
             message = {"role": "assistant", "content": said}
             content = json.dumps(
-                {"error": {"message": "out of order", "type": "server_error"}}
+                {
+                    "error": {
+                        "message": f"{self.headers['Authorization']}: out of order",
+                        "type": "server_error",
+                    }
+                }
                 if isinstance(said, int)
                 else {
                     "id": "1",

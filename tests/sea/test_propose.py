@@ -17,6 +17,7 @@ from sea.generate import tool_code
 from sea.library import Library
 from sea.model import MOST_CALLS, Model, NoModel, configured
 from sea.specify import Example, Parameter, Specification
+from tests.conftest import Server
 from tests.sea.endpoint import Answer, Endpoint, endpoint
 
 pytest.importorskip("langchain_openai", reason="the extra `models` is not installed")
@@ -293,3 +294,19 @@ def test_sea_stays_light() -> None:
     script = "import sys, sea.cli; print('langchain' in sys.modules, 'openai' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_key_that_an_endpoint_quotes_is_told_to_nobody(
+    server: Server, traces: Path, tmp_path: Path
+) -> None:
+    """The whole command, against an endpoint that puts the key into its refusal."""
+    with endpoint(lambda *_: 401) as found:
+        sea = str(Path(sys.executable).with_name("sea"))
+        command = [sea, "evolve", str(traces), "--library", str(tmp_path / "tools")]
+        command += ["--model", "some-model", "--model-url", found.url]
+        done = subprocess.run(command, capture_output=True, text=True, env=server.environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert found.heads[0]["authorization"] == f"Bearer {KEY}"
+    assert "(a key)" in done.stderr
+    assert KEY[:8] not in done.stdout + done.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and KEY[:8] in path.read_text()]
