@@ -100,14 +100,8 @@ class Server:
 
         A fork leaves every page to be copied when it is next written, and Python writes to whatever it looks at.
         """
-        asked = {
-            "kind": "source",
-            "cwd": "/",
-            "env": self._env,
-            "uid": _OTHER_UID,
-            "argv": [],
-            "stdin": False,
-        }
+        asked: dict[str, Any] = {"kind": "source", "argv": [], "stdin": False}
+        asked |= {"cwd": "/", "env": self._env, "uid": _OTHER_UID}
         # A real run would say what fails.
         with contextlib.suppress(OSError, frames.BadFrame), contextlib.ExitStack() as stack:
             ours, theirs = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
