@@ -74,6 +74,8 @@ class _Candidate:
         pattern, kept = self.pattern, len(self.pattern.varying) - dropped
         if pattern.spread:
             return use_of(self.name, pattern, self.region)
+        if not kept and not self.region.inputs:
+            kept = len(pattern.varying)
         plain = replace(pattern, varying=pattern.varying[:kept], defaults=())
         return use_of(self.name, plain, self.region)
 

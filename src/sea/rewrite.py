@@ -129,9 +129,12 @@ def is_skeleton(source: Source, region: Region) -> bool:
 
 
 def use_of(name: str, pattern: Pattern, region: Region) -> Use:
-    """A tool at a place."""
+    """A tool at a place; where all that it is given is what its defaults remember, it is given all of it."""
+    if region.kind == "function":
+        return Use(name, region, ())
     given: list[ast.expr] = [ast.Name(word, ast.Load()) for word in region.inputs]
-    return Use(name, region, (*given, *pattern.arguments(region.holes)) if region.kind != "function" else ())
+    given += pattern.arguments(region.holes)
+    return Use(name, region, tuple(given or [region.holes[index] for index in pattern.varying]))
 
 
 def rewrite(source: Source, tools: Named | Index) -> Rewritten | None:

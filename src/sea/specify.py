@@ -224,11 +224,17 @@ def _finish(pattern: Pattern, body: list[Any], renamed: dict[str, str]) -> tuple
 
 
 def _imports(pattern: Pattern, nodes: tuple[ast.AST, ...]) -> tuple[str, ...]:
-    """Import lines of the occurrence's program for the names its region uses."""
+    """Import lines of the occurrence's program for the names its region uses, but for those in what it is given."""
     source = pattern.occurrences[0].source
-    wanted = {
-        node.id for root in nodes for node in ast.walk(root) if isinstance(node, ast.Name)
-    } & source.program.fixed
+    given = {id(pattern.example.holes[index]) for index in pattern.varying}
+    wanted: set[str] = set()
+    pending = [node for node in nodes if id(node) not in given]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Name):
+            wanted.add(node.id)
+        pending += [child for child in ast.iter_child_nodes(node) if id(child) not in given]
+    wanted &= source.program.fixed
     lines = [
         ast.unparse(node)
         for node in source.program.tree.body

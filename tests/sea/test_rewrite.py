@@ -58,3 +58,15 @@ def test_a_program_that_uses_the_tool_s_name_is_left_alone(line):
     assert rewrite(load(codes)[0], tools) is not None
     used = line.format(name=drafted.name) + "\n" + codes[0] + f"\nprint({drafted.name})"
     assert rewrite(load([used])[0], tools) is None
+
+
+def test_a_call_that_its_defaults_would_answer_is_given_everything():
+    pairs = [(9, -7)] * 12 + [(3, -2), (4, -5), (8, -6)]
+    read = load(
+        [f"high = {a}\nlow = {b}\nprint('high' if abs(high) > abs(low) else 'low')" for a, b in pairs]
+    )
+    chosen = select.choose(patterns.mine(read), read)
+    assert len(chosen) == 1
+    assert len(chosen[0].defaults) == len(chosen[0].varying) == 2
+    made = {text.text for source in read if (text := rewrite(source, {chosen[0].id: ("tool", chosen[0])}))}
+    assert made == {"print(tool(9, -7))", "print(tool(3, -2))", "print(tool(4, -5))", "print(tool(8, -6))"}

@@ -1,5 +1,7 @@
 """Types are those of the observed values; names come from the traces."""
 
+import ast
+
 import pytest
 
 from sea import patterns
@@ -62,3 +64,22 @@ def test_examples_make_the_specification():
 def test_nothing_observed_nothing_specified():
     with pytest.raises(ValueError, match="no call was observed"):
         specify(draft(pattern(), set()), [])
+
+
+def test_a_tool_imports_what_it_uses_not_what_it_is_given():
+    codes = [
+        f"from math import sqrt\nn = {n}\nans = [i * i for i in range(2, int(sqrt(n + 9)) + 1)]"
+        for n in range(4)
+    ]
+    codes += [f"from math import sqrt\nn = {n}\nans = [i * i for i in range(2, n * 3 + 1)]" for n in range(4)]
+    read = patterns.load(
+        Trace(f"{n}", f"{n}", "f:1", (Step(code, answer="0", result_name="ans"),))
+        for n, code in enumerate(codes)
+    )
+    with_it = set()
+    for found in patterns.mine(read):
+        drafted = draft(found, set())
+        uses = any("sqrt" in ast.unparse(stmt) for stmt in drafted.body)
+        assert drafted.imports == (("from math import sqrt",) if uses else ()), drafted
+        with_it.add(uses)
+    assert with_it == {True, False}
