@@ -1,7 +1,8 @@
 """A child of init forked ahead of the next run, so that the fork is not on the run's way.
 
 It has done nothing but wait: it becomes a run's leader by the order init sends it, exactly as a child forked for that
-run would. Whoever is root inside can end or stop it, as any other process there; then the run is forked as usual.
+run would, or one that starts programs and waits again (`starter`). Whoever is root inside can end or stop it, as any
+other process there; then the run is forked as usual.
 """
 
 import contextlib
@@ -22,14 +23,13 @@ _LULL_S = 0.003
 
 
 class Spare:
-    """One child that waits. Made by `ahead`, used once."""
+    """One child that waits. Made by `ahead`; used once, but for programs, which it starts one after the other."""
 
     def __init__(self, pid: int, sock: socket.socket, notice: mmap.mmap) -> None:
         self.pid = pid
         self.notice = notice
         """Shared with it: see `run.leaver`."""
         self._sock = sock
-
         self.user: tuple[int, int] | None = None
         """Whose programs it starts, once it has started one (`starter`)."""
         self.program = 0
