@@ -33,6 +33,9 @@ class Soak:
 
     engine: Engine
     chance: random.Random
+    """What the sandboxes meet, in the order they are made in."""
+    deaths: random.Random
+    """When the spawner dies; another, for it is asked in the order that sandboxes end in."""
     met: Counter[str] = field(default_factory=Counter)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     """Resident bytes of this process and of the spawner's side, ten times on the way."""
@@ -112,13 +115,23 @@ async def use(box: Sandbox) -> None:
 
 
 def inits(box: Sandbox) -> list[int]:
-    """Host process ids of the parents of a sandbox's processes, found by the mark in a run's environment."""
+    """Host process ids of a sandbox's init, found above what has the mark of a run in its environment."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if box.id.encode() in (place / "environ").read_bytes():
-                found.append(int((place / "stat").read_text().rsplit(")", 1)[1].split()[1]))
+                found.append(init_above(int(place.name)))
     return found
+
+
+def init_above(pid: int) -> int:
+    """The first of a process's ancestors that is pid 1 of its namespace (NSpid in proc_pid_status(5))."""
+    while True:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        status = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+        if status["NSpid"][-1] == "1":
+            return pid
+        pid = int(status["PPid"][0])
 
 
 def children(pid: int) -> list[int]:
@@ -160,7 +173,7 @@ async def soak(count: int, at_once: int, seed: int, place: Path) -> Soak:
     """Make, use and delete so many; the engine is closed at the end."""
     settings = EngineConfig(place / "state", place / "run", pool_size=4, drop_root=False)
     engine = await Engine.start(settings)
-    work = Soak(engine, random.Random(seed))
+    work = Soak(engine, random.Random(seed), random.Random(seed + 1))
     started, left = time.monotonic(), count
     try:
         running: set[asyncio.Task[None]] = set()
@@ -187,7 +200,7 @@ def watch(work: Soak, count: int, started: float) -> None:
         work.sizes.append((resident(os.getpid()), sizes))
         rate = work.done / (time.monotonic() - started)
         print(f"\r{work.done} of {count}, {rate:.1f} a second", end="", file=sys.stderr, flush=True)
-    if work.chance.randrange(SPAWNER_DIES_EVERY) == 0:
+    if work.deaths.randrange(SPAWNER_DIES_EVERY) == 0:
         work.met["spawner killed"] += 1
         for spawner in children(guardian)[:1]:
             os.kill(spawner, signal.SIGKILL)

@@ -142,3 +142,20 @@ def test_it_ends_when_nothing_is_run_for_long(host: EngineThread, box: Sandbox) 
     time.sleep(_REST_S)
     waiting = sh(host, box, "ls /proc | grep -c '^[0-9]'")
     assert int(waiting[1]) <= 7  # init, this shell, its two, and what waits: one that starts, one ahead
+
+
+def test_what_is_killed_as_it_begins_is_dead_and_nothing_else(host: EngineThread, box: Sandbox) -> None:
+    async def short(timeout_s: float) -> Verdict:
+        await box.exec(Command(shell="true"))
+        return (await box.exec(Command(shell="sleep 20", timeout_s=timeout_s))).verdict
+
+    for number in range(40):
+        assert host.run(short(0.0003 * (1 + number % 10))) is Verdict.TIMED_OUT
+    assert sh(host, box, "pgrep -c sleep") == (1, "0\n")
+
+
+def test_who_waits_for_a_child_in_vfork_is_ended_in_time(host: EngineThread, box: Sandbox) -> None:
+    code = "import ctypes, time; ctypes.CDLL(None).vfork(); time.sleep(60)"
+    result = host.run(box.exec(Command(argv=("python3", "-c", code), timeout_s=0.5)))
+    assert result.verdict is Verdict.TIMED_OUT
+    assert result.duration_s < 1.4  # 1.2 s would be the most that is waited for a tree to stand still

@@ -228,9 +228,12 @@ class Server:
         if self._adopts:
             return tree.kill(leaders[0])
         # Whose orphans they are cannot be told: what earlier runs have left behind ends too.
-        waiting = {child.pid for child in (self._spare, self._idle) if child is not None}
-        others = {*self._runs, *waiting} - set(leaders)
+        others = self._known() - set(leaders)
         return tree.kill(leaders[0], also=lambda: tree.children(1) - others)
+
+    def _known(self) -> set[int]:
+        """Our children that are nobody's orphans."""
+        return {*self._runs, *(child.pid for child in (self._spare, self._idle) if child is not None)}
 
     def _leaders(self, run: int) -> list[int]:
         return [pid for pid, number in self._runs.items() if number == run]
@@ -306,8 +309,8 @@ class Server:
         if child.end is not None:
             self._on_end(leader, *child.end)
             return
-        # It may have been killed before it could say what it had started: its first child is our child now.
-        program = child.program or tree.first_child(os.getpid(), child.since)
+        # It may have been killed before it could say what it had started, if anything: that is our child now.
+        program = child.program or tree.first_of(tree.children(1) - self._known(), child.since)
         with contextlib.suppress(OSError):
             os.waitid(os.P_PID, program, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             self._runs[program] = self._runs.pop(leader)

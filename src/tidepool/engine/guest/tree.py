@@ -16,6 +16,7 @@ _SETTLE_S = 1.2
 _DEATH_S = 0.6
 """How long those that were killed may take to die before it is said that they are."""
 _PAUSE_S = 0.004
+_WAITING_LOOKS = 12
 _AT_REST = frozenset("TtZX")
 _DEAD = frozenset("ZX")
 
@@ -54,15 +55,18 @@ def _settled(leader: int) -> set[int]:
     """The leader's descendants once all of them have really stopped.
 
     A fork that was under way when the signal was sent still ends, and its child is in the tree only then: nobody is
-    missed once every process stands still and a further look finds nobody new.
+    missed once every process stands still and a further look finds nobody new. Whoever waits in vfork(2) for a child
+    that stands still will not stop (state D): after some looks that find nobody new it counts as standing still.
     """
     until = time.monotonic() + _SETTLE_S
     known: set[int] = set()
+    looks = 0
     while True:
         found = descendants(leader)
-        states = [_state_and_parent(str(leader))[0], *found.values()]
-        at_rest = all(state in _AT_REST for state in states)
-        if (at_rest and found.keys() == known) or time.monotonic() > until:
+        states = {_state_and_parent(str(leader))[0], *found.values()}
+        looks = looks + 1 if found.keys() == known else 0
+        still = _AT_REST if looks < _WAITING_LOOKS else _AT_REST | {"D"}
+        if (looks and states <= still) or time.monotonic() > until:
             return known | found.keys()
         known = set(found)
         time.sleep(_PAUSE_S)
@@ -91,11 +95,12 @@ def children(parent: int) -> set[int]:
     return {pid for pid in pids if _state_and_parent(str(pid))[1] == parent}
 
 
-def first_child(parent: int, since: float) -> int:
-    """Pid of the child that has lived longest of those started at this time (CLOCK_BOOTTIME) or later; 0 for none."""
+def first_of(pids: set[int], since: float) -> int:
+    """Which leads a session, was started at this time (CLOCK_BOOTTIME) or later, and first of those; 0 for none."""
     tick = int(since * os.sysconf("SC_CLK_TCK"))
-    started = [(int(_stat(str(pid))[19]), pid) for pid in children(parent)]
-    return min([(start, pid) for start, pid in started if start >= tick], default=(0, 0))[1]
+    told = [(pid, _stat(str(pid))) for pid in pids]
+    leaders = [(int(stat[19]), pid) for pid, stat in told if int(stat[3]) == pid]
+    return min([(start, pid) for start, pid in leaders if start >= tick], default=(0, 0))[1]
 
 
 def _state_and_parent(pid: str) -> tuple[str, int]:
