@@ -67,10 +67,10 @@ def test_it_stops_with_its_code_told_and_without_descriptors_locks_and_ports(tmp
 @pytest.mark.parametrize(
     "first",
     [
-        "threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+        "threading.Thread(target=time.sleep, args=(0.5,), daemon=True).start()",
         "bytearray(b'x' * (160 << 20))",
         "child = os.fork(); child and os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))",
-        "os.fork() or time.sleep(9)",
+        "os.fork() or time.sleep(0.5)",
         "os.fork() or os._exit(0); time.sleep(0.1)",
     ],
     ids=["with a thread", "with much memory", "a child of it", "with a child", "with one that is dead"],
