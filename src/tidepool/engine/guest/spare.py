@@ -50,6 +50,8 @@ class Spare:
         One that starts programs can be handed another when it has told the end of the last.
         """
         order = {"plan": [plan.kind, plan.basis, plan.env, plan.argv], "message": message}
+        self.program, self._is_interrupted = 0, False
+        self.since = time.clock_gettime(time.CLOCK_BOOTTIME)
         try:
             frames.send(self._sock, order, tuple(fds))
         except (OSError, frames.BadFrame):
@@ -57,8 +59,6 @@ class Spare:
                 os.kill(self.pid, signal.SIGKILL)
             self.dismiss()
             return False
-        self.program, self._is_interrupted = 0, False
-        self.since = time.clock_gettime(time.CLOCK_BOOTTIME)
         if starter.is_for(plan, message):
             self.user = int(message["uid"]), int(message["gid"])
         else:
