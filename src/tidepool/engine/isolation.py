@@ -27,13 +27,7 @@ INNER_WALLS: dict[str, InnerWalls] = {
             " host's system calls, and it filters its own",
         ),
     ),
-    "crun": InnerWalls(
-        more=("crun: a container of its own",),
-        not_enforced=(
-            "landlock and the system call filter, where a package or, before a stop and start, root inside has replaced"
-            " the interpreter: they are put up by the sandbox's own",
-        ),
-    ),
+    "crun": InnerWalls(more=("crun: a container of its own",)),
 }
 ISOLATIONS: tuple[str, ...] = tuple(INNER_WALLS)
 VIRTUAL_MACHINES = frozenset({"kata", "krun", "kvm", "firecracker"})

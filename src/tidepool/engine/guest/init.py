@@ -43,15 +43,15 @@ def become(config: dict[str, Any], order: dict[str, Any], fds: list[int], asking
             | syscalls.CLONE_NEWNET
             | syscalls.CLONE_NEWCGROUP
         )
-        runtime = oci.find(go["isolation"]) if go["isolation"] in oci.RUNTIMES else None
+        system = oci.find(go["isolation"]) if go["isolation"] in oci.RUNTIMES else None
         _build_root(mounts[:4], int(go["shm_bytes"]))
         first_id = int(order["slice"]) * int(order["ids"])
         _mount_volumes(mounts[4:], list(order["volumes"]), first_id)
         faults.step("init.create.mounted")
         _loopback_up()
         inner = None
-        if runtime is not None:
-            inner = oci.start(runtime, _inner_order(config, order, go))
+        if system is not None:
+            inner = oci.start(system, {**config, **order, **go})
         shown = sizes.Sizes(int(go["memory_bytes"]), float(go["cpu"]))
         _mask_proc("/proc")
         syscalls.sethostname(str(go["hostname"]))
@@ -68,19 +68,6 @@ def become(config: dict[str, Any], order: dict[str, Any], fds: list[int], asking
         # Whatever went wrong before the sandbox was closed off: say it once to the host, run nothing.
         _give_up()
     serve.Server(control, go, shown, inner).serve()
-
-
-def _inner_order(config: dict[str, Any], order: dict[str, Any], go: dict[str, Any]) -> oci.Order:
-    ids = int(order["ids"])
-    return oci.Order(
-        isolation=str(go["isolation"]),
-        network=bool(go["network"]),
-        env=dict(go["env"]),
-        first_id=int(order["slice"]) * ids,
-        ids=ids,
-        open_root=bool(go["open_root"]),
-        seccomp=config["seccomp"],
-    )
 
 
 def _joined(control: socket.socket) -> dict[str, Any]:

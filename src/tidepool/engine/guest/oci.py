@@ -3,7 +3,8 @@
 Init starts it in a user namespace of its own before the sandbox is closed off, and hands runs to a second server inside
 (`inside`), which speaks the same frames over the runtime's standard input; files stay init's. Whoever gets out of the
 runtime stands in the sandbox's namespaces, control group and network, without a right on the host. The runtime itself
-is under no system call filter of ours and no Landlock: it must mount, trace and make namespaces.
+is under no system call filter of ours and no Landlock: it must mount, trace and make namespaces. Runtime and second
+server start on the zygote's read-only tree, with the sandbox's below it; the server goes there and cannot come back.
 """
 
 import base64
@@ -17,8 +18,10 @@ from typing import Any, NamedTuple, NoReturn
 
 from tidepool.engine.guest import confine, frames, masks, serve, syscalls
 
-_PLACE = "/dev/shm"
-"""A mount of the runtime's own there hides the sandbox's from it."""
+_PLACE = "/tmp"
+"""A mount of the runtime's own there hides the zygote's from it."""
+_SANDBOX = "/mnt"
+"""Where the sandbox's tree is in the one that runtime and second server start on."""
 _ROOT = f"{_PLACE}/root"
 _BUNDLE = f"{_PLACE}/bundle"
 _STATE = f"{_PLACE}/state"
@@ -31,8 +34,18 @@ _START = (
     "from tidepool.engine.guest import imports; imports.RECORD.begin(); "  # as a zygote begins
     "from tidepool.engine.guest import oci; oci.inside()"
 )
-_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID")
-"""Of the second server: what init keeps, `kernel.caps.KEPT`."""
+_CAPABILITIES = (
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "SYS_CHROOT",
+)
+"""Of the second server as it starts: what init keeps, and what it takes to go into the sandbox's tree for good."""
 
 
 class Runtime(NamedTuple):
@@ -58,7 +71,25 @@ RUNTIMES = {
 
 
 DIRECTORY = "/usr/bin"
-"""Where programs of runtimes are, of the host. Packages lie on /usr/local: theirs must never be taken for a runtime."""
+"""Where programs of runtimes are, of the host. Packages would lie on /usr/local."""
+
+
+_DEVICES = (
+    {"destination": f"{_SANDBOX}/dev", "type": "devtmpfs", "source": "dev", "options": ["nosuid"]},
+    {
+        "destination": f"{_SANDBOX}/dev/pts",
+        "type": "devpts",
+        "source": "devpts",
+        "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
+    },
+    {
+        "destination": f"{_SANDBOX}/dev/shm",
+        "type": "tmpfs",
+        "source": "shm",
+        "options": ["nosuid", "nodev", "mode=1777", "size=64m"],
+    },
+)
+"""Of a kernel of its own, which knows no others."""
 
 
 class CannotStart(Exception):
@@ -66,33 +97,21 @@ class CannotStart(Exception):
 
 
 def find(isolation: str) -> int:
-    """Open a runtime's program, while the host's /usr is still ours.
+    """A detached mount of the zygote's tree, which is still ours and has the runtime in it.
 
     Raises:
         CannotStart: It is not installed.
     """
     program = f"{DIRECTORY}/{RUNTIMES[isolation].program}"
-    try:
-        return os.open(program, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        raise CannotStart(f"{program} is not installed on this host") from None
+    if not os.access(program, os.X_OK):
+        raise CannotStart(f"{program} is not installed on this host")
+    return syscalls.open_tree("/", syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
 
 
-class Order(NamedTuple):
-    """What one sandbox's runtime is to be."""
+def start(system: int, told: dict[str, Any]) -> socket.socket:
+    """Start the runtime of `system` on this mount namespace's tree; returns the socket to the server inside.
 
-    isolation: str
-    network: bool
-    env: dict[str, str]
-    first_id: int
-    """Of the sandbox's slice of the user namespace that init is in."""
-    ids: int
-    open_root: bool
-    seccomp: bytes
-
-
-def start(program: int, order: Order) -> socket.socket:
-    """Start the runtime on this mount namespace's tree; returns the socket to the server inside, which is ready.
+    `told` is all that init was told: what its zygote was made with, who it is, what the sandbox is to be.
 
     To be called before /proc is masked: nobody may mount one of their own who cannot see all of it
     (mount_namespaces(7)). The runtime masks its own.
@@ -106,18 +125,20 @@ def start(program: int, order: Order) -> socket.socket:
     with theirs, turn, turned:
         pid = os.fork()
         if pid == 0:
-            _become(program, order, theirs, said, turned)
+            _become(system, told, theirs, said, turned)
         turn.recv(1)
+        first_id, last = int(told["slice"]) * int(told["ids"]), int(told["ids"]) - 1
         for name in ("uid_map", "gid_map"):
             with open(f"/proc/{pid}/{name}", "w") as file:
-                file.write(f"0 {order.first_id} {order.ids - 1}\n65534 {order.first_id + order.ids - 1} 1\n")
+                file.write(f"0 {first_id} {last}\n65534 {first_id + last} 1\n")
         turn.send(b"k")
-    os.close(program)
+    os.close(system)
     ours.settimeout(_READY_TIMEOUT_S)
-    chosen = RUNTIMES[order.isolation]
-    seccomp = b"" if chosen.own_kernel else order.seccomp
+    chosen = RUNTIMES[told["isolation"]]
+    seccomp = b"" if chosen.own_kernel else told["seccomp"]
     try:
-        frames.send(ours, {"seccomp": base64.b64encode(seccomp).decode(), "open_root": order.open_root})
+        same = {name: told[name] for name in ("open_root", "capabilities", "env")}
+        frames.send(ours, {"seccomp": base64.b64encode(seccomp).decode(), **same})
         received = frames.receive(ours)
     except (OSError, frames.BadFrame):
         received = None
@@ -131,7 +152,9 @@ def start(program: int, order: Order) -> socket.socket:
     return ours
 
 
-def _become(program: int, order: Order, stdin: socket.socket, said: int, turned: socket.socket) -> NoReturn:
+def _become(
+    system: int, told: dict[str, Any], stdin: socket.socket, said: int, turned: socket.socket
+) -> NoReturn:
     try:
         syscalls.unshare(syscalls.CLONE_NEWUSER)
         turned.send(b"m")
@@ -141,37 +164,39 @@ def _become(program: int, order: Order, stdin: socket.socket, said: int, turned:
         os.setresuid(0, 0, 0)
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWCGROUP)
-        syscalls.mount(
-            "runtime", _PLACE, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "size=8m,mode=0700"
-        )
+        _enter(system)
         for directory in (_ROOT, _BUNDLE, _STATE):
             os.mkdir(directory)
         syscalls.mount("/", _ROOT, "", syscalls.MS_BIND | syscalls.MS_REC)
         _show_control_groups()
+        chosen = RUNTIMES[told["isolation"]]
         with open(f"{_BUNDLE}/config.json", "w") as file:
-            json.dump(configuration(order.env, _ROOT), file)
+            json.dump(configuration(chosen, _ROOT), file)
         for number, fd in enumerate((stdin.fileno(), said, said)):
             os.dup2(fd, number)
-        high = fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, 3)
-        chosen = RUNTIMES[order.isolation]
-        which = chosen.with_network if order.network else chosen.without_network
-        argv = [
-            chosen.program,
-            "--root",
-            _STATE,
-            *chosen.options,
-            *which,
-            "run",
-            "--bundle",
-            _BUNDLE,
-            "sandbox",
-        ]
-        syscalls.close_range(3, high - 1) if high > 3 else None
-        syscalls.close_range(high + 1)
-        os.execve(high, argv, {"PATH": order.env.get("PATH", "/usr/bin"), "HOME": "/"})
+        syscalls.close_range(3)
+        which = chosen.with_network if told["network"] else chosen.without_network
+        options = ["--root", _STATE, *chosen.options, *which]
+        program = f"{DIRECTORY}/{chosen.program}"
+        run = ["run", "--bundle", _BUNDLE, "sandbox"]
+        os.execve(program, [chosen.program, *options, *run], {"PATH": DIRECTORY, "HOME": "/"})
     except BaseException as error:
         os.write(said, f"{type(error).__name__}: {error}".encode())
         os._exit(70)
+
+
+def _enter(system: int) -> None:
+    """Let this tree be ours, and the sandbox's lie below it: nothing that a sandbox wrote is looked up from here on."""
+    sandbox = syscalls.open_tree("/", syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
+    syscalls.move_mount(system, "/dev/shm")
+    os.chdir("/dev/shm")
+    syscalls.move_mount(sandbox, f".{_SANDBOX}")
+    syscalls.pivot_root(".", ".")
+    syscalls.umount2(".")
+    os.chdir("/")
+    # The zygote's own show its other sandboxes.
+    syscalls.mount(f"{_SANDBOX}/proc", "/proc", "", syscalls.MS_BIND | syscalls.MS_REC)
+    syscalls.mount("runtime", _PLACE, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "size=8m,mode=0700")
 
 
 def _show_control_groups() -> None:
@@ -186,7 +211,7 @@ def _show_control_groups() -> None:
     )
 
 
-def configuration(env: dict[str, str], root: str) -> dict[str, Any]:
+def configuration(runtime: Runtime, root: str) -> dict[str, Any]:
     """config.json of the bundle (OCI runtime specification 1.0)."""
     kept = [f"CAP_{name}" for name in _CAPABILITIES]
     sets = ("bounding", "effective", "permitted")
@@ -196,9 +221,7 @@ def configuration(env: dict[str, str], root: str) -> dict[str, Any]:
         "process": {
             "terminal": False,
             "user": {"uid": 0, "gid": 0},
-            # Alone: nothing that the sandbox's user or a package has left may run in it as its root, unfiltered.
             "args": [_PYTHON, "-I", "-S", "-c", _START],
-            "env": [f"{name}={value}" for name, value in env.items()],
             "cwd": "/",
             "capabilities": {name: kept for name in sets},
             "noNewPrivileges": True,
@@ -207,27 +230,15 @@ def configuration(env: dict[str, str], root: str) -> dict[str, Any]:
         "root": {"path": root, "readonly": False},
         "hostname": "sandbox",
         "mounts": [
-            {"destination": "/proc", "type": "proc", "source": "proc", "options": quiet},
+            {"destination": f"{_SANDBOX}/proc", "type": "proc", "source": "proc", "options": quiet},
+            # crun puts devices of its own here, and the zygote's /dev is read-only.
             {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
-            {
-                "destination": "/dev/pts",
-                "type": "devpts",
-                "source": "devpts",
-                "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
-            },
-            {
-                "destination": "/dev/shm",
-                "type": "tmpfs",
-                "source": "shm",
-                "options": ["nosuid", "nodev", "mode=1777", "size=64m"],
-            },
-            # As it is: a runtime may put one of its own over it, which init's files would not be in.
-            {"destination": "/tmp", "type": "bind", "source": f"{root}/tmp", "options": ["rbind", "rw"]},
+            *(_DEVICES if runtime.own_kernel else ()),
         ],
         "linux": {
             "namespaces": [{"type": name} for name in ("pid", "mount", "ipc", "uts")],
-            "maskedPaths": [f"/proc/{name}" for name in (*masks.FILES, *masks.DIRECTORIES)],
-            "readonlyPaths": ["/proc/sys"],
+            "maskedPaths": [f"{_SANDBOX}/proc/{name}" for name in (*masks.FILES, *masks.DIRECTORIES)],
+            "readonlyPaths": [f"{_SANDBOX}/proc/sys"],
         },
     }
 
@@ -235,6 +246,8 @@ def configuration(env: dict[str, str], root: str) -> dict[str, Any]:
 def inside() -> NoReturn:
     """The second server: the first process of the runtime's container, until its standard input ends."""
     control = socket.socket(fileno=fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3))
+    os.chroot(_SANDBOX)
+    os.chdir("/")
     null = os.open("/dev/null", os.O_RDWR)
     for number in range(3):
         os.dup2(null, number)
@@ -244,10 +257,10 @@ def inside() -> NoReturn:
     if received is None:
         os._exit(0)
     order, _ = received
-    env = dict(os.environ)
+    confine.drop_capabilities(order["capabilities"])
     if order["seccomp"]:
         confine.restrict_landlock(open_root=bool(order["open_root"]))
         confine.install_seccomp(base64.b64decode(order["seccomp"]))
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     frames.send(control, {"ev": "ready"})
-    serve.Server(control, {"env": env}, None).serve()
+    serve.Server(control, {"env": order["env"]}, None).serve()
