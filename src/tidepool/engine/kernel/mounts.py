@@ -4,11 +4,13 @@ Paths given here are the spawner's own and relative to its work directory, becau
 read mountinfo: no path of the host appears inside a sandbox.
 """
 
+import errno
 import os
 
 from tidepool.engine.guest import syscalls
 from tidepool.engine.kernel import userns
 
+_WITHOUT_ID_MAPS = "that takes no id maps; put it on one such as ext4 (a tmpfs takes them since Linux 6.3)"
 NOSUID_NODEV = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 
 
@@ -23,13 +25,18 @@ def idmapped_clone(path: str, userns_fd: int) -> int:
 
     Its superblock is the host's: it must never leave the spawner (a holder with capabilities in its own user namespace
     could clear the read-only flag; the superblock would then take the write).
+
+    Raises:
+        OSError: EINVAL, in a sentence, where the filesystem takes no id maps; else as mount_setattr(2).
     """
     fd = syscalls.open_tree(path)
     try:
         bits = syscalls.MOUNT_ATTR_IDMAP | syscalls.MOUNT_ATTR_RDONLY | NOSUID_NODEV
         syscalls.mount_setattr(fd, bits, userns_fd=userns_fd)
-    except OSError:
+    except OSError as error:
         os.close(fd)
+        if error.errno == errno.EINVAL:
+            raise OSError(errno.EINVAL, f"{path} is on a filesystem {_WITHOUT_ID_MAPS}") from None
         raise
     return fd
 
