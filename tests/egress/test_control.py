@@ -9,6 +9,7 @@ import pytest
 
 from tidepool.engine.egress import Egress
 from tidepool.engine.errors import SetupFailed
+from tidepool.engine.guest import syscalls
 from tidepool.engine.spec import SandboxSpec
 
 NOBODY = 65534
@@ -186,3 +187,15 @@ def _open_fds(pid: int) -> int:
 def test_answers_are_plain_json(egress):
     socket.send_fds(egress.control, [b'{"op": "stats"}'], [])
     assert json.loads(egress.control.recv(65536))["ok"] is True
+
+
+def _without_names() -> None:
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount("", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
+    for name in ("hosts", "resolv.conf"):
+        syscalls.mount("/dev/null", f"/etc/{name}", "", syscalls.MS_BIND)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide files of the host's from a process")
+def test_a_host_on_which_no_name_is_known_is_served_too(start_egress):
+    assert start_egress(enter=_without_names).ask({"op": "stats"})["ok"] is True

@@ -7,6 +7,7 @@ only.
 
 import argparse
 import asyncio
+import contextlib
 import os
 import resource
 import socket
@@ -178,7 +179,8 @@ def _configuration(fd: int | None) -> HostIndexes:
 async def _load_everything() -> None:
     """Imports what asyncio, anyio and name resolution load at first use: later their files may be out of
     reach."""
-    await asyncio.get_running_loop().getaddrinfo("localhost", 80)
+    with contextlib.suppress(OSError):  # a host need not know that name
+        await asyncio.get_running_loop().getaddrinfo("localhost", 80)
     await asyncio.to_thread("a.b".encode, "idna")
     policy.canonical_host("\u00fc.example")
     async with anyio.create_task_group() as group:
