@@ -4,7 +4,9 @@ A proposal is chosen, observed and tested as what was mined is; what was mined g
 gate. What a model may say is told in `propose` and `propose_tools`.
 """
 
-from sea import propose, propose_merge, propose_tools, select, verify
+from collections.abc import Mapping
+
+from sea import propose, propose_merge, propose_tools, verify
 from sea.box import Box
 from sea.funnel import Funnel, Say, Settings
 from sea.gates.lab import Lab
@@ -65,22 +67,56 @@ def add_proposed(
     """
     model = settings.model
     assert model is not None
-    groups = groups_of(sides[0])
+    groups, sources = groups_of(sides[0]), [*sides[0], *sides[1]]
     mined = [pattern for _, pattern in funnel.admitted]
     found, refused = _proposals(funnel, groups, settings, model)
     for why in refused:
         say(f"  a tool that {model.name} proposes is none: {why}")
     fresh = [one.pattern for one in found.values() if not propose_tools.is_known(one.pattern, mined)]
     funnel.asked |= {"tools proposed": len(found) + len(refused), "tools found in traces": len(fresh)}
-    if not fresh:
-        return
-    chosen = select.choose([*mined, *fresh], [*sides[0], *sides[1]])
-    more = Funnel(funnel.intake, chosen=[pattern for pattern in chosen if pattern.id in found])
-    if not more.chosen:
+    chosen, merges = propose_merge.chosen(funnel.admitted, fresh, sources) if fresh else ([], {})
+    if not chosen:
         say(f"no tool that {model.name} proposes would save more tokens than it costs")
         return
-    taken = {candidate.spec.name for candidate, _ in funnel.candidates}
-    prepare(more, *sides, box, say, taken)
+    more = Funnel(funnel.intake, chosen=chosen)
+    prepare(more, *sides, box, say, {candidate.spec.name for candidate, _ in funnel.candidates})
+    _take_over(more, funnel, box)
+    _name(more, found, funnel, library, model)
+    test(more, box, say, model)
+    funnel.chosen += more.chosen
+    funnel.candidates += more.candidates
+    funnel.not_observed += more.not_observed
+    funnel.asked |= {"tools tested": len(more.candidates), "tools admitted": len(more.admitted)}
+    if more.admitted:
+        gone, left = propose_merge.giving_way(funnel.admitted, merges, sources)
+        for candidate, pattern in funnel.admitted:
+            if pattern.id in gone:
+                candidate.verdicts.append(verify.Verdict("selection", False, gone[pattern.id]))
+                say(f"  {candidate.spec.name}: turned away: {candidate.reason}")
+        funnel.candidates = [(one, left.get(pattern.id, pattern)) for one, pattern in funnel.candidates]
+
+
+def _take_over(more: Funnel, funnel: Funnel, box: Box) -> None:
+    """Give proposals the recorded calls of what they would do too; one with which these cannot be made is none."""
+    candidates = more.candidates
+    more.candidates = []
+    for candidate, pattern in candidates:
+        others = [other for other, _ in propose_merge.covered(pattern, funnel.admitted)]
+        lab = Lab(box, dependencies(candidate, *others))
+        spec = propose_merge.with_calls(candidate.spec, [other.spec for other in others], pattern, lab)
+        if spec is None:
+            why = "recorded calls of the tools that it would do cannot be made with it"
+            more.not_observed.append((candidate.spec.name, why))
+        else:
+            candidate.spec = spec
+            more.candidates.append((candidate, pattern))
+
+
+def _name(
+    more: Funnel, found: Mapping[str, propose_tools.Proposal], funnel: Funnel, library: Library, model: Model
+) -> None:
+    """Give proposals their own names, where they can be used, and their own code to be tried."""
+    taken = {candidate.spec.name for candidate, _ in (*funnel.candidates, *more.candidates)}
     for candidate, pattern in more.candidates:
         spec = found[pattern.id].named(candidate.spec, taken)
         candidate.spec = candidate.spec if library.is_foreign(spec.name) else spec
@@ -89,21 +125,3 @@ def add_proposed(
         code = found[pattern.id].code
         if code and propose.recoded(candidate.spec, code) is not None:
             more.own_code[pattern.id] = code
-    test(more, box, say, model)
-    funnel.chosen += more.chosen
-    funnel.candidates += more.candidates
-    funnel.not_observed += more.not_observed
-    funnel.asked |= {"tools tested": len(more.candidates), "tools admitted": len(more.admitted)}
-    if more.admitted:
-        going, left = propose_merge.giving_way(
-            funnel.admitted,
-            [pattern.id for pattern in more.chosen],
-            [*sides[0], *sides[1]],
-            lambda *ones: Lab(box, dependencies(*ones)),
-        )
-        for candidate in going:
-            candidate.verdicts.append(
-                verify.Verdict("selection", False, "other tools save all that it would")
-            )
-            say(f"  {candidate.spec.name}: turned away: {candidate.reason}")
-        funnel.candidates = [(one, left.get(pattern.id, pattern)) for one, pattern in funnel.candidates]

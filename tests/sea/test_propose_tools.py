@@ -1,9 +1,8 @@
-"""Whole tools and merges that a model proposes, with the real client against an endpoint on loopback.
+"""Whole tools that a model proposes, with the real client against an endpoint on loopback.
 
 A proposal names what it replaces; where the traces compute that is looked for in them, and only there is its evidence.
 """
 
-import ast
 import json
 import os
 from pathlib import Path
@@ -13,17 +12,13 @@ import pytest
 from sea import observe, propose, propose_tools
 from sea.corpus import Corpus
 from sea.evolve import Settings, canonical, evolve, split
-from sea.gates.lab import Lab
 from sea.generate import tool_code
 from sea.ingest import read_traces
 from sea.library import Library
-from sea.patterns import Pattern
 from sea.places import Group, groups_of
-from sea.propose_merge import keeps
 from sea.rewrite import rewrite
-from sea.specify import Example, Parameter, Specification
 from sea.stored import restored
-from sea.verify import GATES, Candidate
+from sea.verify import GATES
 from tests.sea.endpoint import Answer
 from tests.sea.test_propose import KEY, SPEC, asked
 
@@ -33,7 +28,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
-WIDE = "((aa + bb) * cc - dd % 7) // (ee + 3) + (ff - gg) * hh ** 2"
+WIDE = "((((aa + bb) * 3 + cc) * 5 - dd % 7) // (ee + 3) + (ff * 9 - gg) * hh ** 2) * 11 % 1009 + 19"
 PARTS = ("aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh")
 """What stands for the parts of it that differ."""
 
@@ -273,38 +268,3 @@ def test_a_models_own_function_that_is_hostile_or_wrong_enters_no_library(
     traces_own, models = gates_of(log, "base_in_middle")
     assert (list(traces_own)[-1], list(models)[-1]) == ("static policy", gate)
     assert [passed for passed in models.values() if not passed] == [False]
-
-
-def general(body: str, groups: list[Group]) -> tuple[Specification, Pattern]:
-    """A tool of the wide computation, with a body."""
-    (one,), _ = propose_tools.proposals(proposal(), groups, 3)
-    parameters = tuple(Parameter(word, "int", "for example 3") for word in PARTS)
-    changes = {"name": "weigh", "parameters": parameters, "body": tuple(ast.parse(body).body)}
-    return propose.replace(SPEC, **changes), one.pattern
-
-
-SPECIAL = "((price + 1) * 2 - number % 7) // (5 + 3) + (price - 1) * number ** 2"
-
-
-@pytest.mark.parametrize(("more", "kept"), [("", True), (" + 1", False), (" + (hh > 40)", False)])
-def test_a_tool_gives_way_only_to_one_that_keeps_its_calls(box, wide_groups, more: str, kept: bool) -> None:
-    calls = [(price, number) for price in range(1, 9) for number in (3, 8, 20)]
-    seen = [
-        Example(call, eval(SPECIAL, dict(zip(("price", "number"), call, strict=True))), "t") for call in calls
-    ]
-    special = propose.replace(SPEC, body=tuple(ast.parse(f"return {SPECIAL}").body), examples=tuple(seen))
-    other, pattern = general(f"return {WIDE}{more}", wide_groups)
-    assert "return weigh(price, 1, 2, number, 5, price, 1, number)" in propose_tools.instead(
-        special, other, pattern
-    )
-    one, two = (Candidate(spec, [], []) for spec in (special, other))
-    assert keeps(one, [(two, pattern)], lambda *_: Lab(box, ())) is kept
-
-
-@pytest.mark.parametrize(
-    "text", [SPECIAL.replace("7", "8"), "price * number", f"({SPECIAL}) + 1", "x = price\nreturn x"]
-)
-def test_what_a_proposal_does_not_generalise_is_not_called_in_its_place(wide_groups, text: str) -> None:
-    body = text if "return" in text else f"return {text}"
-    special = propose.replace(SPEC, body=tuple(ast.parse(body).body))
-    assert propose_tools.instead(special, *general(f"return {WIDE}", wide_groups)) == ""
