@@ -296,6 +296,19 @@ def test_sea_stays_light() -> None:
     assert done.stdout.split() == ["False", "False"]
 
 
+def test_a_key_that_a_provider_quotes_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by what is said nor by what is raised, which an event log takes down."""
+    monkeypatch.setenv("SOME_TOKEN", "nobody-knows-this")
+    with pytest.raises(NoModel, match="a key") as caught:
+        configured("nobody-knows-this:some", None, print)
+    assert "nobody-k" not in str(caught.value).partition(": ")[2]
+    said: list[str] = []
+    with asked(lambda *_: 401, said) as (_, model):
+        assert model.ask("names", "rules", "text") is None
+    assert "(a key)" in said[0]
+    assert KEY[:8] not in said[0]
+
+
 def test_a_key_that_an_endpoint_quotes_is_told_to_nobody(
     server: Server, traces: Path, tmp_path: Path
 ) -> None:
