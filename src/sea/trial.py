@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 
 from sea import generate, observe, propose, rewrite, score, specify, verify
-from sea.box import Box, NoSandbox, Ran
+from sea.box import Box, Lost, NoSandbox, Ran
 from sea.funnel import Funnel, Say
+from sea.gates.judge import STEPS
 from sea.model import Model
 from sea.originals import raw_original
 from sea.patterns import Pattern, Source
@@ -164,24 +165,50 @@ def _recoded(
     spec = None if answer is None else propose.recoded(candidate.spec, answer)
     if spec is None or propose.unchanged(spec, candidate.spec):
         return None
-    index, code = rewrite.Index({pattern.id: (spec.name, pattern)}), {spec.name: generate.tool_code(spec)}
-    train, held_out = funnel.replayed[pattern.id]
-    runs = _replay([*train, *held_out], index, code, box, say)
-    sides: dict[bool, list[tuple[str, bool, str]]] = {True: [], False: []}
-    is_train = set(map(id, train))
-    for source, _, ran in runs:
-        good, why = score.reproduces(source, ran)
-        sides[id(source) in is_train].append((source.task, good, "" if good else why))
     proposed = (*candidate.proposed, f"code by {model.name}, after {failed.gate}: {failed.detail}"[:300])
     # What it is compared with stays the traces' own code, whatever the model has written.
     original = candidate.original or verify.original_code(candidate.spec)
-    return verify.Candidate(spec, sides[True], sides[False], original=original, proposed=proposed)
+    other = verify.Candidate(spec, [], [], original=original, proposed=proposed)
+    forbidden = verify.static_policy(generate.tool_code(spec))
+    if forbidden:  # a stranger's text: what it may not do, no program is run with
+        other.verdicts.append(verify.Verdict(STEPS[0][0], False, forbidden))
+    else:
+        other.train, other.held_out = _replayed(funnel, spec, pattern, box, say)
+    return other
+
+
+_PARTS = (slice(1), slice(1, 8), slice(8, None))
+"""Programs that are run at a time, the next ones only when these are right: code may hang in each of them."""
+
+
+def _replayed(
+    funnel: Funnel, spec: specify.Specification, pattern: Pattern, box: Box, say: Say
+) -> tuple[list[tuple[str, bool, str]], list[tuple[str, bool, str]]]:
+    """Whether programs of training and held out give what was recorded with other code, as far as the first wrong."""
+    index, code = rewrite.Index({pattern.id: (spec.name, pattern)}), {spec.name: generate.tool_code(spec)}
+    train, held_out = funnel.replayed[pattern.id]
+    sides: dict[bool, list[tuple[str, bool, str]]] = {True: [], False: []}
+    is_train = set(map(id, train))
+    for part in _PARTS:
+        programs = [*train, *held_out][part]
+        try:
+            ended = [
+                (one, *score.reproduces(one, ran)) for one, _, ran in _replay(programs, index, code, box, say)
+            ]
+        except Lost as error:
+            ended = [(one, False, str(error)) for one in programs]
+        for source, good, why in ended:
+            sides[id(source) in is_train].append((source.task, good, "" if good else why))
+        if not all(good for _, good, _ in ended):
+            break
+    return sides[True], sides[False]
 
 
 def _judge(candidate: verify.Candidate, pattern: Pattern, box: Box, say: Say) -> None:
     with observe.span("gate", **{"gen_ai.tool.name": candidate.spec.name}) as noted:
         try:
-            verify.verify(candidate, box, dependencies(candidate))
+            if not candidate.verdicts:
+                verify.verify(candidate, box, dependencies(candidate))
         except NoSandbox as error:
             candidate.verdicts.append(verify.Verdict("sandbox", False, str(error)))
         noted |= {"admitted": candidate.admitted, "gates": {v.gate: v.passed for v in candidate.verdicts}}
