@@ -1,6 +1,5 @@
 """`sea`: evolve a library from traces, and look at it."""
 
-import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,7 +17,6 @@ from sea.gates.command import verify_command
 from sea.ingest import BadInput
 from sea.library import Library, NoLibrary
 from sea.model import NoModel, configured
-from sea.propose import discreet
 from sea.report import funnel_of
 from sea.watch import INDEX, index_of, intakes
 
@@ -33,7 +31,7 @@ class _Sentences(click.Group):
         try:
             return super().invoke(ctx)
         except (BadInput, NoLibrary, NoModel, NoSandbox) as error:
-            raise click.ClickException(discreet(str(error), os.environ)) from None
+            raise click.ClickException(str(error)) from None
 
 
 @click.group(cls=_Sentences)
@@ -91,7 +89,7 @@ def evolve(files: tuple[Path, ...], library: Path, dry_run: bool, watch: float |
 def _settings(
     limit: int | None, seed: int, min_support: int, model: str | None, model_url: str | None
 ) -> Settings:
-    return Settings(seed, min_support, limit, configured(model, model_url, _say_of_model))
+    return Settings(seed, min_support, limit, configured(model, model_url, _say))
 
 
 def _watch(files: tuple[Path, ...], library: Path, every_s: float, chosen: dict[str, Any]) -> None:
@@ -126,10 +124,6 @@ def _summary(funnel: Funnel) -> None:
 
 def _say(sentence: str) -> None:
     click.echo(sentence, err=True)
-
-
-def _say_of_model(sentence: str) -> None:
-    _say(discreet(sentence, os.environ))
 
 
 @main.command("list")

@@ -6,6 +6,7 @@ no prompt, no answer and no key is written to the event log.
 """
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ MOST_CALLS = 60
 """In one run."""
 TIMEOUT_S = 60.0
 _MOST_WORDS = 200
+_SECRET = re.compile("key|token|secret|passw", re.IGNORECASE)
+_LEAST_SECRET = 8
 _NO_KEY = "none"
 """What a local endpoint that wants no key is sent."""
 
@@ -39,7 +42,7 @@ class Model:
         """Its answer; None when there is none, or it has been asked often enough.
 
         Args:
-            purpose: For the event log: `names` or `repair`.
+            purpose: For the event log: `names`, `repair` or `tools`.
             rules: What it is to do, ours.
             text: What it is about; it may hold what programs and traces say.
         """
@@ -54,7 +57,7 @@ class Model:
             except Exception as error:  # of whatever package the provider has
                 self.failures += 1
                 noted["failed"] = type(error).__name__
-                said = " ".join(str(error).split())[:_MOST_WORDS]
+                said = _discreet(error)[:_MOST_WORDS]
                 self._tell(f"the model does not answer ({type(error).__name__}: {said}); going on without")
                 return None
             used = getattr(answer, "usage_metadata", None) or {}
@@ -99,5 +102,14 @@ def configured(name: str | None, url: str | None, say: Callable[[str], None]) ->
     except (
         Exception
     ) as error:  # an unknown provider, a package or a key that is not there: its own words say which
-        raise NoModel(f"{name}: {' '.join(str(error).split())[: 2 * _MOST_WORDS]}") from None
+        raise NoModel(f"{name}: {_discreet(error)[: 2 * _MOST_WORDS]}") from None
     return Model(name, client, say)
+
+
+def _discreet(error: Exception) -> str:
+    """What it says, without keys of the environment: an endpoint may quote the one it was sent, or its beginning."""
+    text = " ".join(str(error).split())
+    for name, value in os.environ.items():
+        if _SECRET.search(name) and len(value) >= _LEAST_SECRET:
+            text = re.sub(rf"{re.escape(value[:_LEAST_SECRET])}\S*", "(a key)", text)
+    return text

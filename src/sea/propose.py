@@ -9,7 +9,7 @@ import builtins
 import copy
 import keyword
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -25,8 +25,6 @@ _MOST_TEXT = 6_000
 _DEEPEST = 60
 """Levels of a tree that a model has written: what is deeper cannot be printed safely, and nobody writes it."""
 _EXAMPLES = 6
-_SECRET = re.compile("key|token|secret|passw", re.IGNORECASE)
-_LEAST_SECRET = 8
 _WORDS = re.compile(r"[^\x20-\x7e]|\"\"\"|\\")
 _MARKERS = re.compile("<{3,}|>{3,}")
 _NAMES_RULES = (
@@ -216,14 +214,6 @@ def inside(answer: str) -> str:
     text = answer[: 4 * _MOST_TEXT].strip()
     fenced = re.fullmatch(r"```[a-z]*\n(.*)\n```", text, re.DOTALL)
     return fenced[1] if fenced else text
-
-
-def discreet(text: str, environment: Mapping[str, str]) -> str:
-    """A sentence without keys of the environment: an endpoint may quote the one it was sent, or its beginning."""
-    for name, value in environment.items():
-        if _SECRET.search(name) and len(value) >= _LEAST_SECRET:
-            text = re.sub(rf"{re.escape(value[:_LEAST_SECRET])}\S*", "(a key)", text)
-    return text
 
 
 def unchanged(one: Specification, other: Specification) -> bool:

@@ -225,13 +225,12 @@ def is_known(pattern: Pattern, others: Sequence[Pattern]) -> bool:
     )
 
 
-def instead(spec: Specification, general: Specification, pattern: Pattern) -> str:
-    """A module with a tool that calls a more general one for what it computes; empty where that one is not it.
+def given(spec: Specification, pattern: Pattern) -> str:
+    """A module with a function of a tool's parameters: what a more general tool is given for the same; empty: nothing.
 
     Args:
         spec: The tool.
-        general: The other one.
-        pattern: What the other one was made from.
+        pattern: What the other one is made from.
     """
     last = spec.body[0]
     if len(spec.body) > 1 or not isinstance(last, ast.Return) or last.value is None or spec.spread:
@@ -247,7 +246,6 @@ def instead(spec: Specification, general: Specification, pattern: Pattern) -> st
     holes = cuts.match(pattern.symbols, last.value, BUILTINS | imported - set(parameters))
     if holes is None or any(ast.unparse(holes[index]) != value for index, value in pattern.fixed()):
         return ""
-    given = ", ".join(ast.unparse(holes[index]) for index in pattern.varying)
     head = "".join(f"{line}\n" for line in spec.imports)
-    call = f"def {spec.name}({', '.join(parameters)}):\n    return {general.name}({given})\n"
-    return f"{head}{tool_code(general)}\n\n{call}"
+    values = "".join(f"{ast.unparse(holes[index])}, " for index in pattern.varying)
+    return f"{head}def {spec.name}({', '.join(parameters)}):\n    return ({values})\n"

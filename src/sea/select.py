@@ -45,10 +45,7 @@ def choose(
     by_key = {pattern.id: pattern for pattern in best}
     index = Index({pattern.id: (pattern.id, pattern) for pattern in best})
     scale = max(1.0, len(sources) / MAX_PROGRAMS)
-    if scale > 1:
-        sources = sorted(sources, key=lambda source: (_hash(source.task), source.trace.id, source.step))[
-            :MAX_PROGRAMS
-        ]
+    sources = _sample(sources)
     reach = Reach(index)
     scored = reach.gather(sources)
     where = _where(scored)
@@ -61,6 +58,24 @@ def choose(
         for use in best_uses[id(one)]:
             places[use.tool].append(reach.occurrence(source, use))
     return _explained(taken, by_key, places, prices)
+
+
+@paused()
+def length(patterns: list[Pattern], sources: list[Source]) -> float:
+    """Tokens of the programs, written with all these tools where they are shorter then, and of the tools."""
+    index = Index({pattern.id: (pattern.id, pattern) for pattern in patterns})
+    scored = Reach(index).gather(_sample(sources))
+    allowed = {pattern.id for pattern in patterns}
+    tokens = {id(one): one.with_tools(allowed) for one in scored}
+    scale = max(1.0, len(sources) / MAX_PROGRAMS)
+    return scale * sum(tokens[id(one)] for one in scored) + sum(map(price, patterns))
+
+
+def _sample(sources: list[Source]) -> list[Source]:
+    if len(sources) <= MAX_PROGRAMS:
+        return sources
+    ranked = sorted(sources, key=lambda source: (_hash(source.task), source.trace.id, source.step))
+    return ranked[:MAX_PROGRAMS]
 
 
 def _working(

@@ -237,7 +237,7 @@ def test_code_that_is_no_better_enters_no_library(box, broken, tmp_path, code: s
     [
         pytest.param(lambda *_: 500, id="fails"),
         pytest.param(never, id="words", marks=pytest.mark.slow),
-        pytest.param(lambda *_: "{" * 100_000, id="braces", marks=pytest.mark.slow),
+        pytest.param(lambda *_: "{" * 10_000_000, id="ten megabytes", marks=pytest.mark.slow),
     ],
 )
 def test_a_model_that_is_of_no_use_changes_nothing(evolved, box, traces, tmp_path, answer: Answer) -> None:
@@ -294,6 +294,19 @@ def test_sea_stays_light() -> None:
     script = "import sys, sea.cli; print('langchain' in sys.modules, 'openai' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_key_that_a_provider_quotes_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by what is said nor by what is raised, which an event log takes down."""
+    monkeypatch.setenv("SOME_TOKEN", "nobody-knows-this")
+    with pytest.raises(NoModel, match="a key") as caught:
+        configured("nobody-knows-this:some", None, print)
+    assert "nobody-k" not in str(caught.value).partition(": ")[2]
+    said: list[str] = []
+    with asked(lambda *_: 401, said) as (_, model):
+        assert model.ask("names", "rules", "text") is None
+    assert "(a key)" in said[0]
+    assert KEY[:8] not in said[0]
 
 
 def test_a_key_that_an_endpoint_quotes_is_told_to_nobody(
