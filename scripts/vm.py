@@ -34,7 +34,10 @@ TESTS = (
 """What stands on control groups, or runs only where they are of version 2 (crun)."""
 NOT_HERE = (
     *("-m", "not slow"),  # an emulated processor is slow enough
-    *("--deselect", "tests/engine/test_runs.py::test_no_tests_is_no_success"),  # asks an index: there is no network
+    *(
+        "--deselect",
+        "tests/engine/test_runs.py::test_no_tests_is_no_success",
+    ),  # asks an index: there is no network
 )
 MEMORY_MIB = 3072
 CPUS = 2
