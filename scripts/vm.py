@@ -34,10 +34,8 @@ TESTS = (
 """What stands on control groups, or runs only where they are of version 2 (crun)."""
 NOT_HERE = (
     *("-m", "not slow"),  # an emulated processor is slow enough
-    *(
-        "--deselect",
-        "tests/engine/test_runs.py::test_no_tests_is_no_success",
-    ),  # asks an index: there is no network
+    # asks an index, and there is no network:
+    *("--deselect", "tests/engine/test_runs.py::test_no_tests_is_no_success"),
 )
 MEMORY_MIB = 3072
 CPUS = 2
