@@ -27,7 +27,7 @@ _bootstrap: "Any" = sys.modules["_frozen_importlib"]
 _external: "Any" = sys.modules["_frozen_importlib_external"]
 _find_and_load: "Callable[[str, Any], ModuleType]" = _bootstrap._find_and_load
 """The interpreter's own; `import` and `importlib` call it for every name that is not in sys.modules."""
-_import = builtins.__import__
+_import, _register_at_fork = builtins.__import__, os.register_at_fork
 
 AFTER_FORK: "dict[str, Callable[[Any], object]]" = {}
 """What must be renewed in a module when a forked program first imports it, by module name."""
@@ -122,6 +122,7 @@ class Record:
         self.environment = dict(os.environ)
         _bootstrap._find_and_load = self._noting_find_and_load
         builtins.__import__ = self._noting_import
+        os.register_at_fork = self._note_at_fork
         self._watch_environment()
 
     def _watch_environment(self) -> None:
@@ -139,6 +140,19 @@ class Record:
             write(environ, key, value)
 
         kind.__getitem__, kind.__setitem__ = getitem, setitem
+
+    def _note_at_fork(self, **callbacks: "Any") -> None:
+        """What a module wants done at each fork: by the programs that import it, not by us.
+
+        Whoever forks calls all of it, wanted or not: a third of the pages that a child copied for its first steps.
+        """
+
+        def catch_up() -> None:
+            callbacks.get("after_in_child", bool)()
+            _register_at_fork(**callbacks)
+
+        if not self.note(catch_up):
+            _register_at_fork(**callbacks)
 
     def note(self, effect: "Callable[[], object]") -> bool:
         """Something the module being imported did outside itself, to be done again when a program imports it.
@@ -207,7 +221,8 @@ class Record:
         """
         if self._importing or not self.fresh:
             raise RuntimeError("modules can be hidden only after begin(), and not during an import")
-        for name in sys.modules.keys() - self.fresh.keys():
+        is_more = len(sys.modules) > len(self.fresh)
+        for name in sys.modules.keys() - self.fresh.keys() if is_more else ():
             if is_ours(name):
                 self._ours.append(sys.modules.pop(name))
             else:
@@ -219,8 +234,14 @@ class Record:
         if not self.known:
             self._end_noting()
 
+    def reset_path_cache(self) -> None:
+        """What was looked up in the zygote's working directory must not be remembered in the program's."""
+        if len(sys.path_importer_cache) > len(self.cached):
+            for entry in sys.path_importer_cache.keys() - self.cached:
+                del sys.path_importer_cache[entry]
+
     def _end_noting(self) -> None:
-        builtins.__import__ = _import
+        builtins.__import__, os.register_at_fork = _import, _register_at_fork
         kind: Any = type(os.environ)
         kind.__getitem__, kind.__setitem__ = self._genuine_environ
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
@@ -228,6 +249,7 @@ class Record:
         self._closures = {name: tuple(self._closure(name)) for name in self._asked & self.hidden.keys()}
         self.known = {*self.fresh, *self.hidden}
         self.cached = {e for e in sys.path_importer_cache if any(e.startswith(root) for root in self.path)}
+        self.reset_path_cache()
         _bootstrap._find_and_load = _on_demand
 
     def _hide(self, name: str) -> None:

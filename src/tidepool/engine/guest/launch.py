@@ -18,6 +18,8 @@ from tidepool.engine.guest import charts, frames, imports, run, session, syscall
 PYTHON = "/usr/local/bin/python3"
 OOM_SCORE_ADJ = 500
 """Runs are killed before init when memory ends: init can then still say so."""
+_environment: dict[str, str] | None = None
+"""What `put_environment` has put last. To read os.environ is to decode it."""
 
 
 @dataclass
@@ -152,9 +154,11 @@ def as_user(uid: int, gid: int) -> None:
 
 def put_environment(env: dict[str, str]) -> None:
     """Make this process's environment this one, if it is not already."""
-    if os.environ != env:
+    global _environment
+    if env != _environment:
         os.environ.clear()
         os.environ.update(env)
+        _environment = env.copy()
 
 
 def _run_forked(chosen: Plan, message: dict[str, Any]) -> NoReturn:

@@ -6,6 +6,7 @@ stays different is in `DIFFERENCES`.
 """
 
 import atexit
+import builtins
 import ctypes
 import functools
 import gc
@@ -240,7 +241,8 @@ def prepare(argv: list[str], first: str) -> None:
         site.getusersitepackages()
     record.hide()
     record.trust(first or os.getcwd())
-    _reset_path(first, record.path)
+    sys.path[:] = [first, *record.path]
+    record.reset_path_cache()
     sys.argv[:] = argv
     sys.orig_argv[1:] = ["-u", *argv]
     _reset_streams()
@@ -261,14 +263,7 @@ def rehearse() -> None:
     prepare(["-"], "")
     _run_file(_stdio_file(_REHEARSAL), b"<stdin>", 1, None)
     vars(sys).update(own)  # a stream keeps what it has found out about its file
-
-
-def _reset_path(first: str, rest: list[str]) -> None:
-    sys.path[:] = [first, *rest]
-    # What was looked up in the zygote's working directory must not be remembered in the program's.
-    for entry in list(sys.path_importer_cache):
-        if entry not in imports.RECORD.cached:
-            del sys.path_importer_cache[entry]
+    _ = vars(builtins).copy(), sys.modules.copy()  # what is in them is looked at when the interpreter ends
 
 
 def _reset_streams() -> None:

@@ -136,6 +136,8 @@ def _wait(sock: socket.socket, control: socket.socket, env: dict[str, str]) -> N
     launch.put_environment(env)
     if warm.is_settled() and not select.select([sock], [], [], _LULL_S)[0]:
         run.rehearse()
+        with contextlib.suppress(OSError, frames.BadFrame):
+            launch.Plan(*frames.rehearse({"plan": ["source", "fork", env, []]})["plan"])
     received = frames.receive(sock)
     if received is None:
         os._exit(0)
