@@ -146,14 +146,12 @@ class Run:
     def _start(self) -> None:
         passed: list[int] = []
         try:
-            if self._order.live:
+            if self._order.live or self._order.stdin:
                 read, self._stdin = os.pipe2(os.O_CLOEXEC)
                 passed.append(read)
                 os.set_blocking(self._stdin, False)
-            elif self._order.stdin:
-                read, write = os.pipe2(os.O_CLOEXEC)
-                passed.append(read)
-                self._feeder = self._loop.create_task(_feed(write, self._order.stdin))
+                if not self._order.live:
+                    self._feeder = self._loop.create_task(self._feed())
             for name in ("stdout", "stderr"):
                 passed.append(self._pipe(name))
             if self._order.source is not None:
@@ -168,7 +166,7 @@ class Run:
                 **self._order.message,
                 "id": self._number,
                 "op": "run",
-                "stdin": self._order.live or bool(self._order.stdin),
+                "stdin": self._stdin is not None,
             }
             self._channel.send(message, tuple(passed))
         finally:
@@ -252,13 +250,19 @@ class Run:
                 if self._stdin is None:
                     raise BrokenPipeError("the run has ended") from None
 
+    async def _feed(self) -> None:
+        with contextlib.suppress(BrokenPipeError):  # an end that is closed early is the run's right
+            await self.write(self._order.stdin)
+        self.close_stdin()
+
     async def _writable(self, fd: int) -> None:
         writable = self._loop.create_future()
         self._loop.add_writer(fd, _wake, writable)
         try:
             await asyncio.wait((writable, self._ended), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._loop.remove_writer(fd)
+            if self._stdin == fd:  # else it is closed, and its number may be another's
+                self._loop.remove_writer(fd)
 
     def tell(self, data: bytes) -> None:
         """Write to the further pipe, at once and whole; dropped where it is not read or the run has ended.
@@ -388,28 +392,6 @@ def _memfd(data: bytes) -> int:
         view = view[os.write(fd, view) :]
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
-
-
-async def _feed(fd: int, data: bytes) -> None:
-    """Write to the run's stdin as it reads; an end that is closed early is the run's right."""
-    loop = asyncio.get_running_loop()
-    os.set_blocking(fd, False)
-    view = memoryview(data)
-    try:
-        while view:
-            try:
-                view = view[os.write(fd, view[:_CHUNK]) :]
-            except BlockingIOError:
-                writable = loop.create_future()
-                loop.add_writer(fd, _wake, writable)
-                try:
-                    await writable
-                finally:
-                    loop.remove_writer(fd)
-    except BrokenPipeError:
-        return
-    finally:
-        os.close(fd)
 
 
 def _wake(waiting: "asyncio.Future[None]") -> None:
