@@ -3,6 +3,8 @@
 import asyncio
 import os
 import socket
+import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -85,6 +87,31 @@ def test_a_request_that_waits_to_be_sent_is_told_of_the_loss() -> None:
         peer.theirs.close()
         answers = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(isinstance(answer, SandboxLost) or "lost" in answer[0] for answer in answers)  # type: ignore[index]
+        peer.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "too late"])
+def test_what_comes_with_an_answer_that_nobody_waits_for_any_more_is_closed(ends: str) -> None:
+    async def run() -> None:
+        peer = Peer()
+        before = descriptors()
+        call = asyncio.ensure_future(
+            peer.channel.call({"op": "x"}, timeout_s=0.2 if ends == "too late" else 9)
+        )
+        await asyncio.to_thread(peer.theirs.recv, 65536)
+        with Path(__file__).open() as file:
+            socket.send_fds(peer.theirs, [b'{"id": 1}'], [file.fileno()])
+        if ends == "too late":
+            time.sleep(0.3)  # the answer and the end of the time are found in one turn of the loop
+        else:
+            peer.channel._readable()
+            assert descriptors() == before + 1
+            call.cancel()
+        with pytest.raises(asyncio.CancelledError if ends == "cancelled" else SandboxLost):
+            await call
+        assert descriptors() == before
         peer.close()
 
     asyncio.run(run())

@@ -145,8 +145,12 @@ class Channel:
             self.send({**message, "id": number}, fds)
             async with asyncio.timeout(timeout_s):
                 return await answered
-        except TimeoutError:
-            raise SandboxLost(f"no answer within {timeout_s:g} s") from None
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if answered.done() and not answered.cancelled():
+                close_all(answered.result()[1])  # it came as we were told to give up
+            if isinstance(error, TimeoutError):
+                raise SandboxLost(f"no answer within {timeout_s:g} s") from None
+            raise
         finally:
             self.close_request(number)
 

@@ -300,7 +300,7 @@ class Pool:
             if not ready.done():
                 ready.set_result(why)
 
-        channel = Channel(_own(box.control), on_event, on_lost)
+        channel = Channel(box.control, on_event, on_lost)
         channel.on_misconduct = partial(self._expel, box.slot)  # until a sandbox has it
         try:
             async with asyncio.timeout(_READY_TIMEOUT_S):
@@ -335,8 +335,3 @@ class Pool:
     async def _drop(self, warm: Warm) -> None:
         warm.close()
         await self._kill(warm.box.slot)
-
-
-def _own(sock: socket.socket) -> socket.socket:
-    sock.setblocking(False)
-    return sock

@@ -101,10 +101,9 @@ class Server:
 
         A fork leaves every page to be copied when it is next written, and Python writes to whatever it looks at.
         """
-        asked: dict[str, Any] = {"kind": "source", "argv": [], "stdin": False}
-        asked |= {"cwd": "/", "env": self._env, "uid": _OTHER_UID}
+        asked = {"kind": "source", "argv": [], "stdin": False, "env": self._env, "uid": _OTHER_UID}
         with contextlib.suppress(OSError, frames.BadFrame):  # a real run would say what fails
-            launch.plan(frames.rehearse(asked), self._env)
+            launch.plan(frames.rehearse({**asked, "cwd": "/"}), self._env)
 
     def _on_request(self) -> None:
         received = frames.receive(self._control)
