@@ -27,11 +27,6 @@ pytestmark = [
     ),
 ]
 PROJECT = Path(__file__).parents[2]
-ROOT_ONLY = (
-    "test_control_root_outside_may_write_kernel_knobs",
-    "test_control_an_idmapped_clone_handed_out_would_be_written",
-)
-"""Controls of the attacks that take a wall down as root."""
 
 
 def run(*argv: str, count: int = plain_user.COUNT, **more: str) -> "subprocess.CompletedProcess[str]":
@@ -320,29 +315,6 @@ def descendants(top: int) -> set[int]:
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
     return found
-
-
-def test_the_attacks_on_the_host_fail_here_too(place: Path) -> None:
-    """The suite that attacks as root's sandboxes, from sandboxes of the ordinary user."""
-    leave_out = [
-        word for name in ROOT_ONLY for word in ("--deselect", f"tests/security/test_host.py::{name}")
-    ]
-    pytest_ = [
-        sys.executable,
-        "-B",
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        f"--basetemp={place}/pytest",
-    ]
-    done = run(
-        *pytest_, "tests/security/test_host.py", *leave_out, HOME=str(place), TIDEPOOL_MUST_WORK="overlayfs"
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert " passed" in done.stdout
-    assert "skipped" not in done.stdout
 
 
 def test_marks_of_overlays_cannot_be_made_inside(make_box: Callable[..., Box]) -> None:

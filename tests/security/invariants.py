@@ -66,7 +66,9 @@ def moment(host: "EngineThread") -> tuple[Held, Known]:
 
 def _known(host: "EngineThread") -> Known:
     lines = list(host.engine._pool._lines.values())
+    # A parked one may come from a zygote that is full, and ends with its last.
     zygotes = {line.zygote for line in lines if line.zygote is not None}
+    zygotes |= {warm.zygote for line in lines for warm in line.parked}
     refills = sum(1 for line in lines if line.refill is not None and not line.refill.done())
     return Known(len(zygotes), sum(len(line.parked) for line in lines), host.engine.alive, refills)
 
