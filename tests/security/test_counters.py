@@ -203,11 +203,13 @@ def test_spinning_leaves_processors_to_others(host: EngineThread, make_box: Call
     try:
         time.sleep(0.5)
         first, at = host.run(box.usage()).cpu_ns, time.monotonic()
-        busy = _latency(host, other)
+        latencies = []
+        while time.monotonic() - at < 1.0:  # many periods of the quota
+            latencies.append(_latency(host, other))
         used, over = host.run(box.usage()).cpu_ns, time.monotonic()
     finally:
         running.cancel()
-    assert busy < max(0.3, 5 * quiet)
+    assert statistics.median(latencies) < max(0.3, 5 * quiet)
     assert first is not None
     assert used is not None
     assert (used - first) / 1e9 / (over - at) < box.spec.limits.cpu * 1.3
