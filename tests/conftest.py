@@ -71,6 +71,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_left() -> Iterator[None]:
     """Set up before and torn down after every other fixture of the session: what is left then, nobody will remove."""
+    walls.found()  # before a test loads a library that starts threads in forks: the probes fork
     before = leftovers.now()
     yield
     left = leftovers.taken_since(before, _SESSION)

@@ -56,6 +56,7 @@ def test_it():
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("demanded", "outcome"), [("[]", "1 skipped"), ("['bad']", "1 error")])
 def test_a_missing_wall_skips_or_fails_for_real(tmp_path: Path, demanded: str, outcome: str) -> None:
     (tmp_path / "test_it.py").write_text(_PROGRAM.replace("DEMANDED", demanded))

@@ -22,6 +22,7 @@ def doctor() -> str:
     return done.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.needs("gvisor", "crun")
 def test_each_runtime_is_started() -> None:
     said = doctor()
@@ -29,6 +30,7 @@ def test_each_runtime_is_started() -> None:
         assert re.search(rf"^isolation {isolation}: .*; works, ready in \d+ ms$", said, re.MULTILINE), said
 
 
+@pytest.mark.thorough
 @pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
 def test_what_does_not_start_is_told_in_its_own_words() -> None:
     found = trial.outcomes(["straw", "namespaces"])
@@ -46,6 +48,7 @@ def test_where_no_sandbox_can_run_no_runtime_is_tried() -> None:
     assert all(line.endswith("; not tried: sandboxes cannot run on this host") for line in last), last
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without subordinate ids")
 def test_an_engine_that_cannot_be_started_is_told() -> None:
     tried = "from tidepool.cli import trial; print(trial.outcomes(['namespaces'])['namespaces'])"

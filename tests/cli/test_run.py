@@ -170,6 +170,7 @@ def test_ctrl_c_while_the_sandbox_is_being_made_leaves_none(
     assert daytona.list() == []
 
 
+@pytest.mark.thorough
 def test_without_a_server_one_is_started(state_dirs: StateDirs, program: Path) -> None:
     program.write_text("print('hello')\n")
     place = LocalPlace(state_dirs.runtime.parent)
@@ -242,6 +243,7 @@ def test_exec_of_what_is_not_there_is_127(server: Server, box: Sandbox) -> None:
     assert b"no-such-program" in result.stderr
 
 
+@pytest.mark.thorough
 def test_exec_leaves_the_sandbox(server: Server, daytona: Daytona, box: Sandbox) -> None:
     assert tidepool(server, "exec", "--timeout", "0.5", box.id, "--", "sleep", "60").returncode == 124
     assert [one.id for one in daytona.list()] == [box.id]
@@ -253,6 +255,7 @@ def test_an_unknown_sandbox_is_one_sentence(server: Server) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.needs("gvisor")
 def test_a_program_can_be_run_in_gvisor(server: Server, program: Path) -> None:
     program.write_text("import os; print(os.uname().release)")
@@ -261,6 +264,7 @@ def test_a_program_can_be_run_in_gvisor(server: Server, program: Path) -> None:
     assert done.stdout.decode().strip() != os.uname().release
 
 
+@pytest.mark.thorough
 @pytest.mark.needs("gvisor")
 def test_a_sandbox_says_which_isolation_it_has(daytona: Daytona) -> None:
     with daytona.create(CreateSandboxFromSnapshotParams(isolation="gvisor", network="none")) as box:

@@ -141,6 +141,7 @@ def _cases() -> list[Any]:
     return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("version", "mode", "check"), _cases())
 def test_the_client_cannot_tell_the_difference(
     run_of: Callable[[str, str], Ran], version: str, mode: str, check: str
@@ -153,6 +154,7 @@ def test_the_client_cannot_tell_the_difference(
     assert result["outcome"] == "passed", result["why"]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("node") is None, reason="node (Debian: nodejs) is not installed")
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm (Debian: npm) is not installed")
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from tidepool.engine.errors import SetupFailed
 from tidepool.engine.guest import syscalls
 from tidepool.engine.spec import SandboxSpec
 
+pytestmark = pytest.mark.thorough
+
 NOBODY = 65534
 PACKAGES = SandboxSpec(network="packages")
 

@@ -16,6 +16,8 @@ import pytest
 
 from tests.egress.origin import Authority, Origin, free_address
 
+pytestmark = pytest.mark.thorough
+
 ALLOWED, OTHER, PRIVATE = "allowed.test", "other.test", "private.test"
 
 

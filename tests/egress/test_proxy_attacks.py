@@ -288,6 +288,7 @@ def test_one_sandbox_that_holds_all_its_connections_stops_nobody_else(egress, op
         sock.close()
 
 
+@pytest.mark.thorough
 def test_a_client_that_reads_nothing_costs_the_index_and_the_proxy_little(egress, sandbox, index):
     whole = b"x" * (64 << 20)
     index.paths["/files/tp_alpha-1.0-py3-none-any.whl"].body = whole

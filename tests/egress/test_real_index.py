@@ -37,6 +37,7 @@ def walled(real, start_egress, open_sandbox):
     return sandbox
 
 
+@pytest.mark.thorough
 def test_a_real_page_and_pip_through_the_proxy(walled, tmp_path):
     status, _, body = walled.get("/simple/six/", Accept="application/vnd.pypi.simple.v1+json")
     assert status == 200
@@ -59,6 +60,7 @@ def test_a_real_page_and_pip_through_the_proxy(walled, tmp_path):
     assert {record["verdict"] for record in walled.records()} == {"served"}
 
 
+@pytest.mark.thorough
 def test_uv_installs_from_the_real_index(walled, tmp_path):
     uv = Path(sys.executable).parent / "uv"
     argv = [str(uv), "pip", "install", "--no-cache", "--target", str(tmp_path / "out"), "pytest"]
@@ -69,6 +71,7 @@ def test_uv_installs_from_the_real_index(walled, tmp_path):
     assert (tmp_path / "out" / "pluggy").is_dir()
 
 
+@pytest.mark.thorough
 def test_npm_installs_from_the_real_registry(walled, tmp_path):
     npm = shutil.which("npm")
     if npm is None:

@@ -48,6 +48,7 @@ def test_bytes_go_both_ways_and_an_end_in_one_direction_leaves_the_other() -> No
     assert (relay.sent, relay.received) == (8, 11)
 
 
+@pytest.mark.thorough
 def test_silence_ends_it_and_a_byte_in_either_direction_is_no_silence() -> None:
     started = time.monotonic()
 

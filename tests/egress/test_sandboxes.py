@@ -91,6 +91,7 @@ def curl(outside: Outside, box: Sandbox, *words: str) -> bytes:
     return result.stdout + result.stderr
 
 
+@pytest.mark.thorough
 def test_programs_inside_find_the_proxy_by_themselves(outside: Outside) -> None:
     box = outside.engine.sandbox(network="allow", network_allow=(BOUND,))
     assert curl(outside, box, f"http://{BOUND}/").startswith(b"plain heard  200")

@@ -58,6 +58,7 @@ def test_sandboxes_are_told_apart_by_their_socket(walled, open_sandbox, egress):
     assert [record["sandbox"] for record in egress.records()] == ["sandbox-2"]
 
 
+@pytest.mark.thorough
 def test_the_environment_given_to_sandboxes_makes_pip_use_the_proxy(walled, tmp_path):
     argv = [sys.executable, "-m", "pip", "download", "tp-beta", "--no-cache-dir", "-d", "."]
     told = environment(walled.port, SandboxSpec(network="packages"))

@@ -17,6 +17,7 @@ def zygotes(host: EngineThread) -> list[int]:
     return [pid for pid in children(spawner(host)) if children(pid)]
 
 
+@pytest.mark.thorough
 def test_the_first_sandbox_comes_from_the_zygote_that_is_there_and_the_next_tenants_from_another() -> None:
     with own_engine("tidepool-early-", pool_size=1) as host:
         assert wait(lambda: len(zygotes(host)) == 1)
@@ -28,6 +29,7 @@ def test_the_first_sandbox_comes_from_the_zygote_that_is_there_and_the_next_tena
         assert wait(lambda: len(zygotes(host)) == 2)
 
 
+@pytest.mark.thorough
 def test_without_a_pool_nothing_is_started_before_it_is_asked_for() -> None:
     with own_engine("tidepool-early-", pool_size=0) as host:
         time.sleep(0.3)
@@ -36,6 +38,7 @@ def test_without_a_pool_nothing_is_started_before_it_is_asked_for() -> None:
         assert wait(lambda: len(zygotes(host)) == 1)
 
 
+@pytest.mark.thorough
 def test_when_its_spawner_died_the_first_sandbox_has_another() -> None:
     with own_engine("tidepool-early-", pool_size=1) as host:
         assert wait(lambda: len(zygotes(host)) == 1)

@@ -26,6 +26,7 @@ from tests.engine.dying import (
 )
 from tests.security.conftest import EngineThread
 from tests.server import test_deaths
+from tests.tiers import thorough_after
 from tidepool.engine import Sandbox, State
 from tidepool.engine.errors import TidepoolError
 from tidepool.engine.guest import faults
@@ -190,6 +191,7 @@ def _try(place: Place, operation: str, fault: str) -> bool:
         return worked
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "operation",
     [pytest.param(name, marks=[] if name in ALWAYS else [pytest.mark.slow]) for name in OPERATIONS],
@@ -198,7 +200,7 @@ def test_without_a_fault_the_operation_works(place: Place, operation: str) -> No
     assert _try(place, operation, "")
 
 
-@pytest.mark.parametrize(("operation", "step", "passing"), TELLING)
+@pytest.mark.parametrize(("operation", "step", "passing"), thorough_after(2, TELLING))
 def test_a_death_at_a_step_loses_nothing(place: Place, operation: str, step: str, passing: int) -> None:
     _try(place, operation, f"{step}:kill:{passing}")
 

@@ -33,7 +33,7 @@ from tidepool.engine.spawner import guardian as guardians
 from tidepool.engine.spawner import storage
 from tidepool.engine.spawner.journal import Journal, Record
 
-pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
+pytestmark = [pytest.mark.thorough, pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")]
 
 
 def test_a_spawner_that_is_killed_is_replaced_and_says_what_became_of_each(place: Place) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tidepool.engine import images
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("missing", [(), ("ensurepip",)], ids=["ensurepip", "the server's own"])
 def test_pip_is_there(missing: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in missing:

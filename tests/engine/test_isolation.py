@@ -27,7 +27,7 @@ from tidepool.engine.isolation import INNER_WALLS, ISOLATIONS, VIRTUAL_MACHINES
 from tidepool.engine.kernel import caps
 from tidepool.engine.lifecycle import State
 
-pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
+pytestmark = [pytest.mark.thorough, pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")]
 INNER = [pytest.param(name, marks=pytest.mark.needs(name)) for name in oci.RUNTIMES]
 EACH = ["namespaces", *INNER]
 Make = Callable[..., Sandbox]

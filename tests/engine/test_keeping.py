@@ -16,7 +16,7 @@ from tests.security.conftest import EngineThread
 from tidepool.engine import CodeRun, Limits, SandboxSpec, State, Volume
 from tidepool.engine.errors import Conflict, InvalidSpec, SetupFailed, WrongState
 
-pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
+pytestmark = [pytest.mark.thorough, pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")]
 MIB = 1 << 20
 
 

@@ -16,7 +16,10 @@ from tests.egress.index import IndexServer, listen, make_wheel
 from tidepool.engine import CodeRun, Command, Engine, EngineConfig, Sandbox, SandboxSpec, archive
 from tidepool.engine.errors import DependencyFailed
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root on this host so far")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root on this host so far"),
+]
 
 
 class Host:

@@ -11,6 +11,8 @@ from tidepool.engine import Sandbox, SandboxSpec
 from tidepool.engine.errors import InvalidSpec, NotFound, Unavailable, WrongState
 from tidepool.engine.kernel import cgroups
 
+pytestmark = pytest.mark.thorough
+
 NEEDS = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
 _LISTEN = (
     "import socket, sys\n"

@@ -34,6 +34,7 @@ async def rest(process: Process) -> bytes:
     return b"".join(found)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "run", [Command(argv=("cat",)), CodeRun("import sys\nfor line in sys.stdin: print(line, end='')")]
 )
@@ -83,6 +84,7 @@ def test_a_kill_ends_the_tree_and_what_was_not_read_is_dropped(host: EngineThrea
     host.run(talk())
 
 
+@pytest.mark.thorough
 def test_a_reader_that_waits_stops_the_process_and_misses_nothing(host: EngineThread, box: Sandbox) -> None:
     async def talk() -> None:
         process = await box.open(Command(shell="head -c 30000000 /dev/zero; echo end"))
@@ -107,6 +109,7 @@ def test_a_slow_reader_of_a_stream_misses_nothing(host: EngineThread, box: Sandb
     assert host.run(read()) == size
 
 
+@pytest.mark.thorough
 def test_a_writer_waits_for_a_process_that_does_not_read(host: EngineThread, box: Sandbox) -> None:
     async def talk() -> None:
         process = await box.open(Command(shell="sleep 0.4; wc -c"))

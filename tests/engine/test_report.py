@@ -137,6 +137,7 @@ _records = st.dictionaries(
 )
 
 
+@pytest.mark.thorough
 @given(st.lists(_records | st.sampled_from([_case(), _end()]), max_size=4), st.binary(max_size=4))
 def test_near_misses(records: list[dict[str, Any]], tail: bytes) -> None:
     """Only exactly one passed case and the closing record are a success, whatever else is tried."""

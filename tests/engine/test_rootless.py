@@ -20,6 +20,7 @@ from tests.server.client import Api
 from tidepool.engine.spawner import protocol, rootless
 
 pytestmark = [
+    pytest.mark.thorough,
     pytest.mark.needs("user_namespace", "overlayfs"),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user"),
     pytest.mark.skipif(

@@ -15,6 +15,7 @@ from tests.engine import plain_user
 
 PROJECT = Path(__file__).parents[2]
 pytestmark = [
+    pytest.mark.thorough,
     pytest.mark.needs("user_namespace", "overlayfs"),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user"),
     pytest.mark.skipif(

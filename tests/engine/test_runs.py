@@ -68,6 +68,7 @@ def test_a_stream_that_is_closed_kills_its_run(host: EngineThread, box: Sandbox)
     assert left.stdout == b"0\n"
 
 
+@pytest.mark.thorough
 def test_no_tests_is_no_success(host: EngineThread) -> None:
     sandbox = host.sandbox(dependencies=("pytest",))
     host.run(sandbox.files.write("test_none.py", b"x = 1\n"))

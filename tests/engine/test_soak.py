@@ -15,6 +15,7 @@ def soaked(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.thorough
 def test_nothing_is_left_behind() -> None:
     done = soaked("40", "--seed", "3")
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]

@@ -9,7 +9,7 @@ import pytest
 from tests.security.conftest import EngineThread, own_engine
 from tidepool.engine import Command, Sandbox, Verdict
 
-pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
+pytestmark = [pytest.mark.thorough, pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")]
 _REST_S = 0.05
 """More than a sandbox needs to have a child ready again."""
 

@@ -10,7 +10,7 @@ from tests.security.conftest import EngineThread, own_engine
 from tidepool.engine import Command, Sandbox
 from tidepool.engine.process import Process
 
-pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
+pytestmark = [pytest.mark.thorough, pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")]
 
 INJECT = (
     "import fcntl, termios\n"

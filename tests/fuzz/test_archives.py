@@ -111,6 +111,7 @@ def test_a_dependency_layer(data: bytes) -> None:
         check(outside, place)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.geteuid() != 0, reason="unpacking gives files to other users, which only root may")
 @examples(80)
 @given(tars)

@@ -4,6 +4,7 @@ twice, holds nothing that another parser could read differently, and no address 
 
 import ipaddress
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +77,7 @@ PAGES = (
 )
 
 
+@pytest.mark.thorough
 @examples(150)
 @given(
     near(*PAGES),

@@ -19,7 +19,7 @@ from tidepool.images.build import Builder, Built
 from tidepool.images.errors import BadDockerfile, BadImage, BuildFailed
 from tidepool.images.registry import Registry
 
-pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
+pytestmark = [pytest.mark.thorough, pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")]
 
 
 @dataclass

@@ -14,7 +14,7 @@ from tidepool.images.registry import Blob, Registry
 IMAGE = tars.Made([tars.layer(("a", b"1")), tars.layer(("b", b"2"), zipped=True)])
 NAME = parse_reference("team/app:1")
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.thorough, pytest.mark.anyio]
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ def test_the_escape_character_can_be_a_back_quote() -> None:
     assert split("a` b c", "`") == ["a` b", "c"]
 
 
+@pytest.mark.thorough
 @given(st.lists(st.text(min_size=1).filter(lambda text: "\0" not in text), max_size=5))
 def test_words_quoted_for_a_shell_come_back(words: list[str]) -> None:
     assert [expand(word, {}) for word in split(shlex.join(words))] == words

@@ -4,10 +4,13 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import Server
 from tests.style.source import ROOT
 
 
+@pytest.mark.thorough
 def test_an_agent_with_tools_writes_less_and_answers_the_same(server: Server) -> None:
     command = [sys.executable, str(ROOT / "examples/agent.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=server.environment)

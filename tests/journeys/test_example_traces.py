@@ -16,6 +16,8 @@ from tests.journeys.conftest import run_script
 from tests.sdk.conftest import LocalPlace
 from tests.style.source import ROOT
 
+pytestmark = pytest.mark.thorough
+
 TRACES = ROOT / "examples/traces"
 BROKEN = ROOT / "examples/broken"
 

@@ -18,6 +18,8 @@ from tests.journeys.conftest import run_script
 from tests.sdk.conftest import LocalPlace
 from tests.style.source import ROOT
 
+pytestmark = pytest.mark.thorough
+
 TRACES = ROOT / "examples/traces"
 EVOLUTION = "scripts/run_atc_evolution.py"
 

@@ -92,6 +92,7 @@ def test_a_line_in_a_living_sandbox_keeps_up_with_the_plain_interpreter(daytona:
         reaches(KEEPS_UP, plain_line, lambda: box.process.code_run("print(1)"))
 
 
+@pytest.mark.thorough
 def test_many_cycles_leave_the_server_as_large_as_it_was(daytona: Daytona, server: Server) -> None:
     def cycles(count: int) -> int:
         for _ in range(count):

@@ -217,6 +217,7 @@ def test_after_a_failed_start_the_next_one_is_tried(place: Place, monkeypatch: p
     assert _local.ensure() == str(place.socket)
 
 
+@pytest.mark.thorough
 def test_a_server_that_is_never_ready_is_ended(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_LOCAL", "silent")
     place.directory.mkdir(mode=0o700)

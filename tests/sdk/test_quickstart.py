@@ -107,11 +107,13 @@ def test_the_core_concepts_run_as_written(local: LocalPlace, tmp_path: Path) -> 
     assert (done.stdout, done.stderr, done.returncode) == ("all true\n", "", 0)
 
 
+@pytest.mark.thorough
 def test_dependencies_and_tests_run_as_written(local: LocalPlace, tmp_path: Path) -> None:
     done = local.run(RUN_TESTS, tmp_path)
     assert (done.stdout, done.stderr, done.returncode) == ("0\nTrue 0\nFalse 1\n", "", 0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "program", [QUICK_START, ASYNC_QUICK_START, CORE_CONCEPTS], ids=["sync", "async", "core"]
 )
@@ -138,6 +140,7 @@ def test_the_key_may_come_from_dotenv(local: LocalPlace, tmp_path: Path, server:
     assert (done.stdout, done.stderr) == ("all true\n", "")
 
 
+@pytest.mark.thorough
 def test_a_url_in_dotenv_sends_nothing_there(local: LocalPlace, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DAYTONA_API_URL=http://127.0.0.1:9/api\nDAYTONA_API_KEY=k\n")
     done = local.run(QUICK_START, tmp_path)
@@ -147,6 +150,7 @@ def test_a_url_in_dotenv_sends_nothing_there(local: LocalPlace, tmp_path: Path) 
     assert done.stdout == "Hello from Daytona!\n\n"
 
 
+@pytest.mark.thorough
 def test_the_server_that_died_is_started_again(local: LocalPlace, tmp_path: Path) -> None:
     program = """
 import os, signal, time

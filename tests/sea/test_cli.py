@@ -19,6 +19,7 @@ def sea(*arguments: object, env: dict[str, str] | None = None) -> subprocess.Com
     )
 
 
+@pytest.mark.thorough
 def test_evolve_list_show_and_test(server: Server, traces: Path, tmp_path: Path):
     tools = tmp_path / "tools"
     made = sea("evolve", traces, "--library", tools, env=server.environment)

@@ -9,7 +9,7 @@ import pytest
 from sea.library import Library
 from tests.sea.test_cli import sea
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ def alone(some: list[Trace]) -> list[patterns.Source]:
     return [source for trace in some for source in Loader().load([trace])]
 
 
+@pytest.mark.thorough
 def test_programs_of_one_shape_are_mined_as_if_each_was_looked_at_alone():
     many = traces(120)
     shared = patterns.load(many)
@@ -90,6 +91,7 @@ def test_what_a_normal_form_could_look_at_makes_another_shape(one, other):
     assert len(loader.models) == 2
 
 
+@pytest.mark.thorough
 def test_a_corpus_opened_again_mines_what_all_traces_at_once_give(tmp_path):
     many, path = traces(150), tmp_path / "corpus"
     first = Corpus(path)

@@ -12,6 +12,8 @@ from daytona_sdk import Daytona, DaytonaConfig, ExecuteResponse, TestReport
 from sea.daytona_manager import NO_TESTS, NOTHING_RAN, DaytonaManager, SandboxResult, from_line, from_report
 from tests.conftest import Server
 
+pytestmark = pytest.mark.thorough
+
 KEYS = {
     "success",
     "exit_code",

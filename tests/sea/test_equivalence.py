@@ -6,7 +6,7 @@ from sea.equivalence import Tool, duplicates, groups
 from sea.gates.evidence import Recorded
 from sea.gates.lab import Lab
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(120)]
 
 PAIRS = ((9, 4), (12, 5), (30, 7), (8, 8))
 

@@ -64,6 +64,7 @@ def test_traces_are_taken_in_one_order_whatever_line_they_were_read_from():
     assert len(orders) == 1
 
 
+@pytest.mark.thorough
 def test_the_same_seed_gives_the_same_bytes(evolved, box, traces, tmp_path):
     again = Library(tmp_path / "tools")
     evolve([traces], again, box=box)
@@ -117,6 +118,7 @@ def test_thirty_traces_of_one_task_become_nothing(box, tmp_path):
     assert (len(funnel.intake.traces), funnel.patterns, funnel.admitted) == (30, [], [])
 
 
+@pytest.mark.thorough
 def test_computations_that_differ_by_a_constant_are_one_tool_that_keeps_what_both_recorded(box, tmp_path):
     lines = []
     for n in range(24):
@@ -134,6 +136,7 @@ def test_computations_that_differ_by_a_constant_are_one_tool_that_keeps_what_bot
     assert "19" not in ast.unparse(ast.Module(list(candidate.spec.body), []))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("wrong", "admitted"), [(0, True), (1, False)])
 def test_one_program_that_gives_something_else_turns_a_tool_away(box, tmp_path, wrong, admitted):
     """The control differs from the attack in one recorded value."""

@@ -12,6 +12,8 @@ from sea.export import FORMATS, anthropic, export, openai
 from sea.library import Library, NoLibrary
 from sea.schema import call_of, tool_of
 
+pytestmark = pytest.mark.thorough
+
 SOURCE = '''import math
 
 

@@ -13,7 +13,7 @@ from sea.gates.judge import STEPS, judge
 from sea.gates.lab import Lab, Program, Terms, encoded
 from sea.gates.static import static_policy
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(120)]
 
 
 def calls(function, *arguments):

@@ -10,6 +10,8 @@ from sea import ledger
 from sea.ledger import Change, Uses, next_state
 from sea.library import Library, NoLibrary
 
+pytestmark = pytest.mark.thorough
+
 
 def tree(directory: Path) -> dict[str, str]:
     return {

@@ -20,6 +20,8 @@ from sea.specify import Example, Parameter, Specification
 from tests.conftest import Server
 from tests.sea.endpoint import Answer, Endpoint, endpoint
 
+pytestmark = pytest.mark.thorough
+
 pytest.importorskip("langchain_openai", reason="the extra `models` is not installed")
 KEY = "sk-never-to-be-seen"
 GOOD = """

@@ -28,6 +28,8 @@ from sea.verify import GATES, Candidate, as_tool, original_code
 from tests.sea.test_propose import KEY, SPEC, asked
 from tests.sea.test_propose_tools import proposal, tools_only
 
+pytestmark = pytest.mark.thorough
+
 TOP = "((((aa + bb) * cc - dd % 7) // (ee + 3) + (ff - 5) ** 2) * 11 + 17) % 1009 - 4"
 SHORTER = "((aa + bb) * cc - dd % 7) // (ee + 3) + (ff - 5) ** 2"
 WORDS = ("aa", "bb", "cc", "dd", "ee", "ff")

@@ -17,6 +17,7 @@ def judged(box, spec, train=TRAIN, held_out=HELD_OUT) -> Candidate:
     return candidate
 
 
+@pytest.mark.thorough
 def test_the_control_is_admitted(box):
     candidate = judged(box, specification())
     assert candidate.admitted, candidate.reason

@@ -42,6 +42,7 @@ def _mend(said: list[str], sentence: str, file: Path) -> None:
     file.write_text(json.dumps(records()[0]) + "\n")
 
 
+@pytest.mark.thorough
 def test_rounds_end_where_one_round_would(
     server: Server, tmp_path: Path, traces: Path, evolved: tuple[object, Library]
 ) -> None:

@@ -25,7 +25,7 @@ from sea.watch import intakes, stamps
 from tests.conftest import Server
 from tests.sea.conftest import records
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(180)]
 needs_weave = pytest.mark.skipif(
     importlib.util.find_spec("weave") is None, reason="the weave package is not installed"
 )

@@ -16,6 +16,7 @@ import pytest
 
 from tests.security import hostile
 from tests.security.conftest import EngineThread
+from tests.tiers import thorough_after
 from tidepool.engine import Sandbox, SandboxSpec, State
 from tidepool.engine.errors import Fault, InvalidSpec, SetupFailed
 
@@ -110,7 +111,7 @@ def others_unharmed(host: EngineThread) -> Iterator[None]:
     assert hostile.resident(os.getpid()) - before[2] < 64 * MIB
 
 
-@pytest.mark.parametrize("name", ZYGOTES)
+@pytest.mark.parametrize("name", thorough_after(3, ZYGOTES))
 def test_a_zygote_that_breaks_the_protocol_ends_alone(host: EngineThread, name: str) -> None:
     with others_unharmed(host), hostile.zygote(host, "evil", ZYGOTES[name]) as (number, _):
         with pytest.raises(Fault):
@@ -175,7 +176,7 @@ def speaking(what: str) -> str:
     return f"def answer(sock, message):\n    {what}\n    time.sleep(600)\nanswering(answer)\n"
 
 
-@pytest.mark.parametrize("name", EXPELLED)
+@pytest.mark.parametrize("name", thorough_after(1, EXPELLED))
 def test_an_init_that_breaks_the_protocol_is_killed(host: EngineThread, name: str) -> None:
     with others_unharmed(host), hostile.init(host, "evil", speaking(EXPELLED[name])) as sandbox:
         started = time.monotonic()
@@ -211,7 +212,7 @@ def answering(answer: str) -> str:
     return f"def answer(sock, message):\n    frames.send(sock, {answer})\nanswering(answer)\n"
 
 
-@pytest.mark.parametrize("name", LIES)
+@pytest.mark.parametrize("name", thorough_after(2, LIES))
 def test_answers_that_are_no_answers_are_one_clear_error(host: EngineThread, name: str) -> None:
     code = answering(f"{{**{LIES[name]}, 'id': message['id']}}")
     with others_unharmed(host), hostile.init(host, "evil", code) as sandbox:
@@ -241,7 +242,7 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize("name", thorough_after(2, ENDS))
 def test_a_forged_end_of_a_run_is_a_result(host: EngineThread, name: str) -> None:
     code = answering(f"{{'id': message['id'], 'end': {ENDS[name]}}}")
     with others_unharmed(host), hostile.init(host, "evil", code) as sandbox:
@@ -250,6 +251,7 @@ def test_a_forged_end_of_a_run_is_a_result(host: EngineThread, name: str) -> Non
         assert 0 <= result.peak_memory_bytes <= 1 << 53
 
 
+@pytest.mark.thorough
 def test_an_init_that_never_answers_is_killed_at_the_deadline(host: EngineThread) -> None:
     """[92-silent]"""
     with others_unharmed(host), hostile.init(host, "evil", speaking("time.sleep(600)")) as sandbox:

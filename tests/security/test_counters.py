@@ -195,6 +195,7 @@ while True:
 """
 
 
+@pytest.mark.thorough
 def test_spinning_leaves_processors_to_others(host: EngineThread, make_box: Callable[..., Sandbox]) -> None:
     """[49-spin] The bound is generous: this host may be busy. What the spinner used is told by its own counter."""
     box, other = make_box(), make_box()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.security.conftest import EngineThread
+from tests.tiers import thorough_after
 from tidepool.engine import Command, Limits, Verdict
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.needs("user_namespace", "cgroup_pids")
 COUNT, TIMEOUT_S = 150, 2.5
 
 
-@pytest.mark.parametrize(("kind", "most_ms"), [("asleep", 900), ("busy", 1800)])
+@pytest.mark.parametrize(("kind", "most_ms"), thorough_after(1, [("asleep", 900), ("busy", 1800)]))
 def test_a_tree_is_gone_soon_after_its_deadline(host: EngineThread, kind: str, most_ms: float) -> None:
     box = host.sandbox(limits=Limits(pids=COUNT + 64))
     assert host.shell(box, PREPARE).exit_code == 0

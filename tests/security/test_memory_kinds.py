@@ -15,6 +15,7 @@ import pytest
 
 from tests.security.conftest import EngineThread, own_engine
 from tests.security.memory_kinds import PREAMBLE, TAKE
+from tests.tiers import thorough_after
 from tidepool.engine import ExecResult, Limits, Sandbox, Verdict
 
 pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "cgroup_memory", "cgroup_pids")
@@ -95,7 +96,7 @@ def attack(host: EngineThread, box: Sandbox, kind: str) -> tuple[ExecResult, int
     return result, lowest.fell_mib
 
 
-@pytest.mark.parametrize("kind", TAKE)
+@pytest.mark.parametrize("kind", thorough_after(3, TAKE))
 def test_memory_of_every_kind_ends_at_the_limit(
     host: EngineThread, make_box: Callable[..., Sandbox], kind: str
 ) -> None:
@@ -172,6 +173,7 @@ def test_a_sandbox_that_was_killed_for_memory_works_again(
     assert host.shell(box, "echo works").stdout == b"works\n"
 
 
+@pytest.mark.thorough
 def test_uncounted_memory_goes_with_its_run(host: EngineThread, make_box: Callable[..., Sandbox]) -> None:
     """[46-uncounted] The control is the same table of the kernel's, which has them while they are held."""
     box, most = make_box(memory_mib=LIMIT_MIB, disk_mib=DISK_MIB), 0
@@ -196,6 +198,7 @@ def test_every_kind_has_an_end() -> None:
     assert set(ENDS) == set(TAKE)
 
 
+@pytest.mark.thorough
 def test_two_engines_of_one_process_both_limit_memory(host: EngineThread) -> None:
     """[46-engines] The groups of both would have one name if they were called by the process alone."""
     with own_engine("tidepool-second-", pool_size=0) as second:

@@ -61,6 +61,7 @@ def test_no_play_with_clocks_moves_the_deadline(host: EngineThread, box: Sandbox
     assert host.shell(box, "echo works").stdout == b"works\n"
 
 
+@pytest.mark.thorough
 def test_control_a_limit_of_processor_time_never_ends_who_sleeps() -> None:
     code = "import resource, time; resource.setrlimit(resource.RLIMIT_CPU, (1, 1)); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code]) as sleeper:
@@ -153,6 +154,7 @@ INPUTS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", INPUTS)
 def test_input_that_is_not_read_holds_nobody(host: EngineThread, box: Sandbox, name: str) -> None:
     code, verdict, exit_code = INPUTS[name]
@@ -233,6 +235,7 @@ def test_a_child_that_keeps_the_pipes_does_not_keep_the_answer(
     assert host.shell(box, "echo works").stdout == b"works\n"
 
 
+@pytest.mark.thorough
 def test_control_waiting_for_the_end_of_file_waits_for_the_child() -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         subprocess.run(["sh", "-c", "(sleep 3 &); echo done"], capture_output=True, timeout=1.0, check=False)
@@ -251,6 +254,7 @@ STORMS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", some(STORMS, "57-sync", "57-allocate"))
 def test_a_storm_of_disk_calls_leaves_the_disk_to_others(
     host: EngineThread, make_box: Callable[..., Sandbox], name: str

@@ -76,6 +76,7 @@ def index(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     found.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers of the calls are those of x86-64")
 @pytest.mark.parametrize(
     ("index", "filters"),

@@ -113,6 +113,7 @@ def within() -> Iterator[Within]:
         yield Within(host)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ def attacked(host: EngineThread, make_box: MakeBox, user: str, seconds: float) -
     return seed
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("user", ["daytona", "root"])
 def test_random_calls_harm_nobody_else(host: EngineThread, make_box: MakeBox, user: str) -> None:
     assert attacked(host, make_box, user, 2.0) > 5, "hardly anything was attacked"

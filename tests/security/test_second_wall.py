@@ -13,10 +13,12 @@ import pytest
 
 from tests.directories import open_directory
 from tests.security.conftest import EngineThread
+from tests.tiers import thorough_after
 from tidepool.engine import images
 from tidepool.engine.errors import TidepoolError
 
 pytestmark = [
+    pytest.mark.thorough,
     pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts", "seccomp", "landlock", "crun"),
     pytest.mark.skipif(os.geteuid() != 0, reason="without root, root inside cannot replace files of /usr"),
 ]
@@ -80,7 +82,9 @@ def seen_after(host: EngineThread, trap: str) -> str:
     return found
 
 
-@pytest.mark.parametrize("trap", [UNDO, INTERPRETER, LIBRARY], ids=["server", "interpreter", "library"])
+@pytest.mark.parametrize(
+    "trap", thorough_after(1, [UNDO, INTERPRETER, LIBRARY]), ids=["server", "interpreter", "library"]
+)
 def test_root_inside_takes_neither_runtime_nor_server_from_the_next_start(trap: str) -> None:
     with engine() as host:
         assert seen_after(host, trap) == CLOSED

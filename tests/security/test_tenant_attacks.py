@@ -20,6 +20,7 @@ import pytest
 from tests.conftest import Server
 from tests.security.conftest import EngineThread
 from tests.server.client import Api
+from tests.tiers import thorough_after
 from tidepool.engine import CodeRun, Sandbox, Verdict
 from tidepool.engine.errors import TidepoolError
 
@@ -46,7 +47,7 @@ SABOTAGE = {
 }
 
 
-@pytest.mark.parametrize("name", SABOTAGE)
+@pytest.mark.parametrize("name", thorough_after(1, SABOTAGE))
 def test_sabotage_harms_only_its_own_run(
     host: EngineThread, box: Sandbox, make_box: Callable[..., Sandbox], name: str
 ) -> None:
@@ -266,6 +267,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.thorough
 def test_locks_of_one_sandbox_are_not_felt_by_another(
     host: EngineThread, make_box: Callable[..., Sandbox]
 ) -> None:
@@ -337,6 +339,7 @@ print(found)
 """
 
 
+@pytest.mark.thorough
 def test_nothing_that_was_left_reaches_the_next(host: EngineThread, make_box: Callable[..., Sandbox]) -> None:
     """[98-reuse] Boxes are never used twice: of those that come after, none has a trace."""
     mark = secrets.token_hex(8)

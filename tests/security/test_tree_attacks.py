@@ -17,7 +17,7 @@ from tests.security.outcomes import SECRET, outcome
 from tidepool.engine import Sandbox
 from tidepool.engine.errors import NotFound, Refused, TidepoolError
 
-pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
+pytestmark = [pytest.mark.thorough, pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")]
 
 PROMPT_S = 5.0
 

@@ -146,6 +146,7 @@ def ask_as(uid: int, path: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as somebody else")
 def test_the_socket_is_its_owners_whatever_its_permissions() -> None:
     with tempfile.TemporaryDirectory(prefix="tp-auth-") as directory:
@@ -161,6 +162,7 @@ def test_the_socket_is_its_owners_whatever_its_permissions() -> None:
             assert "uid 65534 may not use" in refused
 
 
+@pytest.mark.thorough
 def test_over_a_unix_socket_the_toolbox_is_named_too() -> None:
     with tempfile.TemporaryDirectory(prefix="tp-auth-") as directory:
         with started("--uds", f"{directory}/s.sock", key=None) as server:

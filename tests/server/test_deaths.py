@@ -125,6 +125,7 @@ def _check(place: Path, key: str, operation: str, number: str) -> None:
     assert time.monotonic() - begun < 30
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("operation", "step", "passing"), TELLING)
 def test_a_server_that_dies_in_an_operation_loses_nothing(
     place: Path, operation: str, step: str, passing: int

@@ -100,6 +100,7 @@ async def test_a_page_of_another_origin_is_refused(two: TwoTenants) -> None:
     await listener.client.disconnect()
 
 
+@pytest.mark.thorough
 async def test_a_deleted_key_hears_nothing_more(two: TwoTenants) -> None:
     api = Api(two.url, ONE)
     value = api.call("POST", "/api-keys", {"name": "ears", "permissions": []}).json["value"]

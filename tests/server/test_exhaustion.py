@@ -22,7 +22,7 @@ import pytest
 from tests.directories import open_directory
 from tests.server.client import Api
 
-pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
+pytestmark = [pytest.mark.thorough, pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")]
 MIB = 1 << 20
 
 

@@ -88,6 +88,7 @@ def test_use_is_noted(api: Api, make: Make, other: Any) -> None:
     assert api.call("GET", "/api-keys/used").json["lastUsedAt"] is not None
 
 
+@pytest.mark.thorough
 def test_a_key_whose_time_is_over_opens_nothing(api: Api, make: Make, other: Any) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=1.2)
     client = other(make("short", expiresAt=soon.isoformat())["value"])
@@ -164,6 +165,7 @@ def test_the_configured_key_is_known_and_may_do_all(api: Api) -> None:
     assert api.key not in found["value"]
 
 
+@pytest.mark.thorough
 @pytest.mark.needs("user_namespace", "overlayfs")
 def test_keys_outlive_the_server() -> None:
     place = {"TIDEPOOL_REALM": "keys-outlive"}

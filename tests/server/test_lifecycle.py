@@ -163,6 +163,7 @@ def serving(place: Path, key: str, end: signal.Signals = signal.SIGTERM) -> Iter
             process.wait(60)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_server_that_ends_loses_no_file(place: Path, end: signal.Signals) -> None:
     key = secrets.token_hex(8)

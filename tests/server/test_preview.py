@@ -121,6 +121,7 @@ def test_bodies_of_both_kinds_and_any_size(page: Page) -> None:
     assert page.get("/early", method="POST", body=b"x" * (8 << 20)).status == 413
 
 
+@pytest.mark.thorough
 @SERVED
 def test_an_answer_comes_as_it_is_made(page: Page) -> None:
     connection = http.client.HTTPConnection(urlsplit(page.url).netloc, timeout=20)
@@ -403,6 +404,7 @@ def place() -> Iterator[Path]:
         yield path
 
 
+@pytest.mark.thorough
 @SERVED
 def test_pages_by_host_name(place: Path) -> None:
     environment = {"TIDEPOOL_PREVIEW_DOMAIN": "box.test", "TIDEPOOL_STATE_DIR": str(place)}

@@ -151,6 +151,7 @@ def test_tests_are_judged_by_their_report(make_box: Callable[..., Box]) -> None:
     assert body["complete"] is True
 
 
+@pytest.mark.thorough
 def test_a_timeout_of_tests_is_a_verdict(make_box: Callable[..., Box]) -> None:
     box = make_box(tidepool={"dependencies": ["pytest"]})
     box.run("printf 'import time\\ntime.sleep(60)\\n' > test_y.py")

@@ -118,6 +118,7 @@ def test_a_terminal_made_first_starts_when_somebody_connects(box: Box) -> None:
         assert (said, code, reason) == ([], 1000, {"exitCode": 0})  # it did not ask for the message
 
 
+@pytest.mark.thorough
 def test_one_that_is_left_goes_on_and_shows_what_was_missed(box: Box) -> None:
     with connect(box, "/create-connect?id=t") as socket:
         socket.send(b"sleep 0.4; echo mis''sed\n")
@@ -203,6 +204,7 @@ def test_a_terminal_ends_with_its_sandbox(box: Box) -> None:
     assert make(box, id="t").status == 201
 
 
+@pytest.mark.thorough
 def test_a_client_that_does_not_look_stops_the_shell_and_misses_nothing(box: Box) -> None:
     with connect(box, "/create-connect?id=t") as socket:
         socket.send(b"stty -echo -opost; PS1=; head -c 12000000 /dev/zero | tr '\\0' x; exit\n")
@@ -241,6 +243,7 @@ def test_a_terminal_keeps_its_sandbox_awake_only_while_somebody_is_there(two: Tw
     assert refused(near, "/t/connect", key="key-of-two").status_code == 404
 
 
+@pytest.mark.thorough
 def test_closing_one_does_not_wait_for_a_client_that_does_not_look(box: Box) -> None:
     with connect(box, "/create-connect?id=t") as idle, connect(box, "/t/connect") as other:
         idle.close_timeout = 0.1  # it will not even look at the answer to its own closing

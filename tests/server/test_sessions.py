@@ -120,6 +120,7 @@ def test_input_reaches_a_running_command_and_is_echoed_unless_that_is_not_wanted
         assert (late.status, late.json["code"]) == (410, "COMMAND_ALREADY_COMPLETED")
 
 
+@pytest.mark.thorough
 def test_what_a_command_left_running_writes_stays_its_own(shell: Shell) -> None:
     first = shell.run("(sleep 0.2; echo late; sleep 0.4; echo later >&2) & echo begun").json
     assert first["output"] == "begun\n"
@@ -129,6 +130,7 @@ def test_what_a_command_left_running_writes_stays_its_own(shell: Shell) -> None:
     assert (found["stdout"], found["stderr"]) == ("begun\nlate\n", "later\n")
 
 
+@pytest.mark.thorough
 def test_input_that_was_not_read_is_not_the_next_commands(shell: Shell) -> None:
     number = shell.run("sleep 0.3", runAsync=True).json["cmdId"]
     path = f"{shell.path}/command/{number}/input"

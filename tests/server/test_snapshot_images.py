@@ -24,7 +24,7 @@ from tidepool.server.store import Store
 from tidepool.wire.sandbox import CreateSandbox
 from tidepool.wire.snapshots import CreateBuildInfo, CreateSnapshot
 
-pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
+pytestmark = [pytest.mark.thorough, pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")]
 
 
 @dataclass

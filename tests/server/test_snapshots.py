@@ -103,6 +103,7 @@ def test_an_image_that_needs_no_build_is_soon_active(api: Api, make: Callable[..
     assert api.call("POST", "/snapshots", {"name": "team/py:3.12", "imageName": "debian"}).status == 409
 
 
+@pytest.mark.thorough
 def test_a_build_can_be_followed_to_its_end(api: Api, make: Callable[..., Any]) -> None:
     text = "FROM debian\nENV A=1\nRUN echo begun; sleep 1; echo ended > /opt/f; echo ended\n"
     found = make("slow", **built(text))
@@ -255,6 +256,7 @@ def own_state(state_dirs: StateDirs, tmp_path: Path) -> dict[str, str]:
     return {"TIDEPOOL_STATE_DIR": str(place)}
 
 
+@pytest.mark.thorough
 def test_a_server_with_a_registry_pulls_from_it(own_state: dict[str, str]) -> None:
     image = tars.Made(
         [tars.layer(("etc", None), ("etc/app", b"1"), zipped=True), tars.layer(("etc/more", b"2"))]
@@ -276,6 +278,7 @@ def test_a_server_with_a_registry_pulls_from_it(own_state: dict[str, str]) -> No
             api.close()
 
 
+@pytest.mark.thorough
 def test_a_registry_that_cannot_be_used_is_said_at_the_start(own_state: dict[str, str]) -> None:
     environment = own_state | {"TIDEPOOL_REGISTRY": "http://192.0.2.1"}
     with started("--port", "0", environment=environment) as server:

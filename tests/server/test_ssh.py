@@ -28,6 +28,8 @@ from tidepool.server.config import from_environment
 from tidepool.server.ssh_access import Accesses, digest
 from tidepool.server.store import Store
 
+pytestmark = pytest.mark.thorough
+
 asyncssh = pytest.importorskip("asyncssh")
 
 _COMMAND = re.compile(r"ssh -p ([0-9]+) ([0-9a-f]{64})@127\.0\.0\.1\Z")

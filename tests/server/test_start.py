@@ -16,7 +16,7 @@ import pytest
 
 from tests.server.client import Api, Started, started
 
-pytestmark = pytest.mark.needs("user_namespace", "overlayfs")
+pytestmark = [pytest.mark.thorough, pytest.mark.needs("user_namespace", "overlayfs")]
 FEW = ("--port", "0", "--pool", "0")
 
 

@@ -20,7 +20,7 @@ from tests.server.client import Api, started
 from tidepool.engine.errors import Conflict, InvalidSpec, Unavailable
 from tidepool.server.store import STEPS, Store
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.thorough, pytest.mark.anyio]
 _BIN = "/usr/lib/postgresql/*/bin"
 
 

@@ -21,7 +21,7 @@ from tidepool.server.app import routes
 from tidepool.server.operations import FORM, Operation
 from tidepool.wire import process
 
-pytestmark = pytest.mark.needs("user_namespace", "overlayfs")
+pytestmark = [pytest.mark.thorough, pytest.mark.needs("user_namespace", "overlayfs")]
 
 NOBODYS = "f3a1b0c2-0000-4000-8000-00000000dead"
 VALUES = {"port": "8000", "minutes": "5", "public": "true", "path": "x", "token": "t"}

@@ -1,6 +1,7 @@
 """The project's source as the style tests look at it: files, definitions, lengths. Nothing here judges."""
 
 import ast
+import functools
 import io
 import tokenize
 from collections.abc import Iterator
@@ -35,10 +36,20 @@ def python_files(*tops: str) -> list[Path]:
     return [file for top in tops for file in sorted((ROOT / top).rglob("*.py"))]
 
 
-def definitions(file: Path) -> Iterator[Found]:
+@functools.cache
+def parsed(file: Path) -> ast.Module:
+    """A file's tree: nobody changes it."""
+    return ast.parse(file.read_text(), str(file))
+
+
+@functools.cache
+def definitions(file: Path) -> tuple[Found, ...]:
     """Every function and class of a file with what it stands in."""
-    tree = ast.parse(file.read_text(), str(file))
-    waiting: list[ast.AST] = [tree]
+    return tuple(_definitions(file))
+
+
+def _definitions(file: Path) -> Iterator[Found]:
+    waiting: list[ast.AST] = [parsed(file)]
     while waiting:
         parent = waiting.pop()
         for node in ast.iter_child_nodes(parent):

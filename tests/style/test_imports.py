@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.style.source import ROOT, python_files
+from tests.style.source import ROOT, parsed, python_files
 
 ENGINE_NAMES = 25
 
@@ -17,7 +17,7 @@ ENGINE_NAMES = 25
 def imported(file: Path) -> set[str]:
     """Full names of the modules that a file imports, wherever in it."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -43,11 +43,12 @@ def test_the_guest_needs_nothing_but_the_standard_library(file: Path) -> None:
 
 @pytest.mark.parametrize("file", python_files("src/tidepool/engine/guest"), ids=lambda file: file.name)
 def test_the_guest_imports_pytest_only_when_tests_run(file: Path) -> None:
-    top = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    top = [node for node in parsed(file).body if isinstance(node, ast.Import | ast.ImportFrom)]
     text = "\n".join(ast.unparse(node) for node in top)
     assert "pytest" not in text
 
 
+@pytest.mark.thorough
 def test_no_test_stands_on_a_mock() -> None:
     users = [file for file in python_files("src", "tests") if any("mock" in name for name in imported(file))]
     assert users == []
@@ -74,11 +75,12 @@ def test_the_sdk_spells_out_its_public_names() -> None:
     assert {"Daytona", "AsyncDaytona", "DaytonaConfig", "DaytonaError", "__version__"} <= set(sdk.__all__)
 
 
+@pytest.mark.thorough
 def test_nothing_is_exported_by_star() -> None:
     stars = [
         str(file.relative_to(ROOT))
         for file in python_files("src")
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in ast.walk(parsed(file))
         if isinstance(node, ast.ImportFrom) and any(name.name == "*" for name in node.names)
     ]
     assert stars == []

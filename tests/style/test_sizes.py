@@ -16,6 +16,7 @@ from tests.style.source import (
     functions,
     is_public,
     parameters,
+    parsed,
     python_files,
 )
 
@@ -64,6 +65,4 @@ def test_every_module_says_what_lives_in_it() -> None:
     files = [
         file for file in python_files("src", "tests", "scripts", "benchmarks") if file.read_text().strip()
     ]
-    assert [
-        str(file.relative_to(ROOT)) for file in files if not ast.get_docstring(ast.parse(file.read_text()))
-    ] == []
+    assert [str(file.relative_to(ROOT)) for file in files if not ast.get_docstring(parsed(file))] == []

@@ -14,7 +14,7 @@ from tidepool.engine.errors import InvalidSpec, NotFound, WrongState
 from tidepool.toolbox import interpreter
 from tidepool.toolbox.interpreter import Context, ContextDied, Contexts, Ended, Event, Failure, Output
 
-pytestmark = pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")
+pytestmark = [pytest.mark.thorough, pytest.mark.needs("user_namespace", "overlayfs", "idmapped_mounts")]
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 

@@ -12,6 +12,8 @@ from tidepool.engine.guest.session import HEADER
 from tidepool.toolbox import sessions
 from tidepool.toolbox.sessions import HEAD_BYTES, TAIL_BYTES, Frames, Log, Session, SessionEnded, sessions_of
 
+pytestmark = pytest.mark.thorough
+
 
 def test_a_log_is_read_on_from_where_it_was_left() -> None:
     log = Log()

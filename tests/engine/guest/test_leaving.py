@@ -12,6 +12,8 @@ import pytest
 from tests.security.conftest import EngineThread, own_engine
 from tidepool.engine import CodeRun, Limits, Sandbox, Verdict
 
+pytestmark = pytest.mark.thorough
+
 _MIB = 1 << 20
 _PAGE = """
 import ctypes, os, signal

@@ -8,6 +8,8 @@ import pytest
 from tests.engine.guest import forking, programs
 from tidepool.engine.guest import preload
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def parent(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[forking.Parent]:

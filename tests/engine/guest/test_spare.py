@@ -64,6 +64,7 @@ def test_a_child_waits_for_the_next_run_and_ends_when_none_comes(control: tuple[
     assert children(pid) != [first]
 
 
+@pytest.mark.thorough
 def test_while_it_is_parked_its_child_waits_for_as_long(control: tuple[int, socket.socket]) -> None:
     pid, sock = control
     ask(sock, "ahead")

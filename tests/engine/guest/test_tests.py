@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.engine.guest import forking
+from tests.tiers import thorough_after
 from tidepool.engine.report import parse_report
 from tidepool.engine.result import ExecResult, TestReport, Verdict
 
@@ -111,7 +112,7 @@ OUTCOMES: dict[str, tuple[str, dict[str, str], int, bool]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", OUTCOMES)
+@pytest.mark.parametrize("name", thorough_after(3, OUTCOMES))
 def test_outcomes(parent: forking.Parent, work: Path, name: str) -> None:
     text, outcomes, status, success = OUTCOMES[name]
     (work / "test_it.py").write_text(HEAD + text)
@@ -199,6 +200,7 @@ def test_messages(parent: forking.Parent, work: Path) -> None:
     assert report.complete
 
 
+@pytest.mark.thorough
 def test_shadowing_below_the_work_directory(parent: forking.Parent, work: Path) -> None:
     """pytest puts a test's directory first on sys.path: what is there wins over what is preloaded."""
     (work / "below").mkdir()
@@ -208,6 +210,7 @@ def test_shadowing_below_the_work_directory(parent: forking.Parent, work: Path) 
         assert _read(ended).success, ended.stdout.decode()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "text", ["def test_a(): pass\n", "def test_a():\n    print('x')\n    assert [1] == [2]\n"]
 )
@@ -247,6 +250,7 @@ def test_plugins_of_the_work_directory(parent: forking.Parent, work: Path) -> No
     assert report.success, report.cases
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("outcome", ["passed", "failed"])
 def test_what_tests_see(parent: forking.Parent, work: Path, outcome: str) -> None:
     """Modules, arguments and streams are a fresh pytest's."""
@@ -273,6 +277,7 @@ add()
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("conftest", ["", LATE], ids=["as ever", "with one more"])
 def test_the_fixtures_of_plugins_are_those_that_pytest_finds(
     parent: forking.Parent, work: Path, conftest: str

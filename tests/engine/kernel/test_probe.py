@@ -12,6 +12,8 @@ from tidepool.engine.errors import HostUnsupported
 from tidepool.engine.kernel import probe
 from tidepool.engine.kernel.probe import Feature
 
+pytestmark = pytest.mark.thorough
+
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root on this host")
 SHOW = """
 print(json.dumps({one.name: [one.works, one.detail, one.enable] for one in probe.features()}))

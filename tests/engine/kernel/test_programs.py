@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.kernel import confined
 
-pytestmark = pytest.mark.needs("seccomp", "landlock")
+pytestmark = [pytest.mark.thorough, pytest.mark.needs("seccomp", "landlock")]
 
 PYTHON = {
     "asyncio": """

@@ -108,6 +108,7 @@ def test_the_program_says_what_the_tables_say(arch: str, number: int, arguments:
     assert decide(arch, number, *arguments) == expected(arch, number, arguments)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_near_misses_of_every_rule_are_decided_as_the_tables_say(arch: str) -> None:
     numbers = seccomp.numbers(arch)

@@ -44,6 +44,7 @@ async def box(daytona: AsyncDaytona) -> AsyncIterator[AsyncSandbox]:
         yield sandbox
 
 
+@pytest.mark.thorough
 async def test_stop_start_and_archive_keep_files(box: AsyncSandbox) -> None:
     await box.fs.upload_file(b"kept", "file")
     await box.stop()
@@ -248,6 +249,7 @@ async def test_a_file_name_with_everything_in_it(box: AsyncSandbox) -> None:
     assert name in [one.name for one in await box.fs.list_files(".")]
 
 
+@pytest.mark.thorough
 async def test_directories_permissions_and_moves(box: AsyncSandbox) -> None:
     await box.fs.create_folder("d/e", "700")
     await box.fs.upload_file(b"abc", "d/f.txt")

@@ -45,6 +45,7 @@ def box(daytona: Daytona) -> Iterator[Sandbox]:
         yield sandbox
 
 
+@pytest.mark.thorough
 def test_stop_start_and_archive_keep_files(box: Sandbox) -> None:
     box.fs.upload_file(b"kept", "file")
     box.stop()
@@ -249,6 +250,7 @@ def test_a_file_name_with_everything_in_it(box: Sandbox) -> None:
     assert name in [one.name for one in box.fs.list_files(".")]
 
 
+@pytest.mark.thorough
 def test_directories_permissions_and_moves(box: Sandbox) -> None:
     box.fs.create_folder("d/e", "700")
     box.fs.upload_file(b"abc", "d/f.txt")
