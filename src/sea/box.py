@@ -5,6 +5,7 @@ no sandbox can be made, `NoSandbox` is raised, and nothing counts as tested.
 """
 
 import json
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,13 +93,13 @@ class Box:
         for start in range(0, len(jobs), _BATCH):
             batch = jobs[start : start + _BATCH]
             with self.sandbox(dependencies) as sandbox:
-                results += _run_batch(sandbox, batch)
+                results += _run_batch(sandbox, batch, dependencies)
             if progress is not None:
                 progress(len(results))
         return results
 
 
-def _run_batch(sandbox: Sandbox, batch: Sequence[Job]) -> list[Ran]:
+def _run_batch(sandbox: Sandbox, batch: Sequence[Job], modules: Sequence[str]) -> list[Ran]:
     package = resources.files("sea")
     parts = [
         FileUpload(package.joinpath(name).read_bytes(), f"sea/{name}") for name in ("codec.py", "driver.py")
@@ -116,7 +117,8 @@ def _run_batch(sandbox: Sandbox, batch: Sequence[Job]) -> list[Ran]:
     jobs = FileUpload("\n".join(map(json.dumps, lines)).encode(), "jobs.jsonl")
     sandbox.fs.upload_files([FileUpload(b"", "sea/__init__.py"), *parts, jobs])
     ended = sandbox.process.exec(
-        "python3 -m sea.driver jobs.jsonl results.jsonl", timeout=int(_PROGRAM_S * len(batch) + 30)
+        shlex.join(["python3", "-m", "sea.driver", "jobs.jsonl", "results.jsonl", *modules]),
+        timeout=int(_PROGRAM_S * len(batch) + 30),
     )
     if ended.exit_code != 0:
         raise Lost(f"the driver ended with {ended.exit_code}: {ended.result[-300:]}")

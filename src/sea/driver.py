@@ -1,8 +1,11 @@
 """Runs inside a sandbox: each program of a batch in a forked child, a JSON line of result each. Standard library only.
 
-Usage: python3 -m sea.driver JOBS.jsonl RESULTS.jsonl
+Usage: python3 -m sea.driver JOBS.jsonl RESULTS.jsonl [MODULE ...]
+
+The modules are imported before the first fork: sympy alone takes a program longer than most of what it computes.
 """
 
+import importlib
 import io
 import json
 import os
@@ -104,8 +107,18 @@ def failed(error: str) -> dict[str, Any]:
     return {"ok": False, "output": "", "answer": None, "calls": [], "error": error}
 
 
+def preload(names: list[str]) -> None:
+    """Import modules for all programs; what cannot be imported is for the program that asks for it to see."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as problem:
+            print(f"{name}: {type(problem).__name__}: {problem}", file=sys.stderr)
+
+
 def main() -> None:
     """All jobs, in order."""
+    preload(sys.argv[3:])
     with open(sys.argv[1]) as jobs, open(sys.argv[2], "w") as results:
         for line in jobs:
             results.write(in_child(json.loads(line)) + "\n")
