@@ -113,7 +113,7 @@ def preload(names: list[str]) -> None:
         try:
             importlib.import_module(name)
         except Exception as problem:
-            print(f"{name}: {type(problem).__name__}: {problem}", file=sys.stderr)
+            sys.stderr.write(f"{name}: {type(problem).__name__}: {problem}\n")
 
 
 def main() -> None:
