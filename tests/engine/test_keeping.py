@@ -1,11 +1,13 @@
 """Files that outlive processes: stop and start, images, forks, volumes, and what comes back after the engine ended."""
 
+import gc
 import io
 import os
 import shutil
 import signal
 import tarfile
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +63,15 @@ def test_stopped_files_come_back_as_they_were(host: EngineThread) -> None:
     assert b"No such file" in after.output
     host.run(host.engine.delete(box))
     assert box.id not in host.run(_stored(host, "saved"))
+
+
+def test_a_deleted_sandbox_is_remembered_without_its_channel(host: EngineThread) -> None:
+    box = host.sandbox()
+    channel = weakref.ref(box._channel)
+    host.run(host.engine.delete(box))
+    assert host.engine.get(box.id, box.spec.tenant).state is State.DESTROYED
+    gc.collect()
+    assert channel() is None
 
 
 async def _stored(host: EngineThread, kind: str) -> tuple[str, ...]:

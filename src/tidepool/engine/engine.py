@@ -171,9 +171,8 @@ class Engine:
             if sandbox.state is State.BUILDING:
                 sandbox.happen(Event.FAIL)
         finally:
-            if sandbox.state is not State.STARTED and entry.warm is not None:
-                await asyncio.shield(self._kill(entry.warm))
-                entry.warm = None
+            if sandbox.state is not State.STARTED:
+                await asyncio.shield(self._kill(entry))
 
     def get(self, ref: str, tenant: str) -> Sandbox:
         """By id or name; destroyed ones stay visible for 30 s.
@@ -240,9 +239,7 @@ class Engine:
         try:
             await self._bring_up(entry, sandbox.id, progress)
         except BaseException:
-            if entry.warm is not None:
-                await asyncio.shield(self._kill(entry.warm))
-                entry.warm = None
+            await asyncio.shield(self._kill(entry))
             if sandbox.state is State.STARTING:
                 sandbox.happen(Event.STOPPED)
             raise
@@ -477,17 +474,19 @@ class Engine:
     async def _remove(self, entry: Entry) -> None:
         entry.gone_at = time.monotonic()
         entry.sandbox.detach()
-        kept, _ = await asyncio.gather(self._kill(entry.warm), self._recovery.let_go(entry))
+        kept, _ = await asyncio.gather(self._kill(entry), self._recovery.let_go(entry))
         faults.step("engine.delete.killed")
         if entry.sandbox.has_saved_files or kept is not None:
             await self._backend.forget("saved", entry.sandbox.id)
 
-    async def _kill(self, warm: Warm | None) -> namespaces.Kept | None:
+    async def _kill(self, entry: Entry) -> namespaces.Kept | None:
         """Its files are not to be saved; what is returned were saved before that was known."""
-        if warm is None:
+        if entry.warm is None:
             return None
-        warm.close()
-        return await self._backend.kill(warm.box.slot)
+        entry.warm.close()
+        kept = await self._backend.kill(entry.warm.box.slot)
+        entry.warm = None  # what is gone is remembered for a while, and that must not keep its channel
+        return kept
 
     async def _keep_house(self) -> None:
         while True:
