@@ -5,19 +5,23 @@ no sandbox can be made, `NoSandbox` is raised, and nothing counts as tested.
 """
 
 import json
+import math
+import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from daytona_sdk import CreateSandboxFromSnapshotParams, Daytona, DaytonaError, FileUpload, Sandbox
-from sea import codec
+from sea import codec, driver
 
-_BATCH = 400
-_PROGRAM_S = 5.0
-"""Deadline of one program."""
+_BATCH, _LEAST = 400, 25
+"""Programs of one sandbox, at most, and where there are more, at least."""
+_PROGRAM_S = 5
+"""Deadline of one program, in seconds of processor time; three times as many by the clock."""
 _MEMORY = 2 << 30
 
 
@@ -40,6 +44,8 @@ class Job:
     """Source text of tools in scope."""
     record: tuple[str, ...] = ()
     """Names of tools whose calls are to be recorded."""
+    limit_s: int = _PROGRAM_S
+    """Its deadline."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +94,30 @@ class Box:
         dependencies: Sequence[str] = (),
         progress: Callable[[int], None] | None = None,
     ) -> list[Ran]:
-        """Run programs, each in a forked child of its own inside a sandbox; results in the order of the jobs."""
+        """Run programs, each in a forked child of its own inside a sandbox; results in the order of the jobs.
+
+        As many sandboxes run at a time as there are processors.
+
+        Raises:
+            NoSandbox: One could not be made, or was lost.
+        """
+        at_once = os.cpu_count() or 1
+        size = min(_BATCH, max(_LEAST, math.ceil(len(jobs) / (4 * at_once))))
+        batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
         results: list[Ran] = []
-        for start in range(0, len(jobs), _BATCH):
-            batch = jobs[start : start + _BATCH]
-            with self.sandbox(dependencies) as sandbox:
-                results += _run_batch(sandbox, batch, dependencies)
-            if progress is not None:
-                progress(len(results))
+        pool = ThreadPoolExecutor(at_once)
+        try:
+            for ran in pool.map(lambda batch: self._run(batch, dependencies), batches):
+                results += ran
+                if progress is not None:
+                    progress(len(results))
+        finally:
+            pool.shutdown(cancel_futures=True)
         return results
+
+    def _run(self, batch: Sequence[Job], dependencies: Sequence[str]) -> list[Ran]:
+        with self.sandbox(dependencies) as sandbox:
+            return _run_batch(sandbox, batch, dependencies)
 
 
 def _run_batch(sandbox: Sandbox, batch: Sequence[Job], modules: Sequence[str]) -> list[Ran]:
@@ -110,7 +131,7 @@ def _run_batch(sandbox: Sandbox, batch: Sequence[Job], modules: Sequence[str]) -
             "result": job.result_name,
             "tools": job.tools,
             "record": job.record,
-            "limit": _PROGRAM_S,
+            "limit": job.limit_s,
         }
         for job in batch
     ]
@@ -118,7 +139,7 @@ def _run_batch(sandbox: Sandbox, batch: Sequence[Job], modules: Sequence[str]) -
     sandbox.fs.upload_files([FileUpload(b"", "sea/__init__.py"), *parts, jobs])
     ended = sandbox.process.exec(
         shlex.join(["python3", "-m", "sea.driver", "jobs.jsonl", "results.jsonl", *modules]),
-        timeout=int(_PROGRAM_S * len(batch) + 30),
+        timeout=driver.CLOCK * sum(job.limit_s for job in batch) + 30,
     )
     if ended.exit_code != 0:
         raise Lost(f"the driver ended with {ended.exit_code}: {ended.result[-300:]}")

@@ -9,6 +9,7 @@ import importlib
 import io
 import json
 import os
+import resource
 import select
 import signal
 import sys
@@ -21,6 +22,10 @@ MAX_TEXT = 200_000
 MAX_CALLS = 50
 MAX_CALL = 20_000
 """Characters of one recorded call."""
+LATE = "no result before its deadline"
+"""The error of a program that was given too little time."""
+CLOCK = 3
+"""Times the limit of processor time that a program may take by the clock: other work must not decide what it gives."""
 
 
 def encoded(value: Any) -> list[Any] | None:
@@ -67,11 +72,12 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def in_child(job: dict[str, Any]) -> str:
-    """Run a job in a fork and wait for its line until its deadline."""
+    """Run a job in a fork and wait for its line until its deadline, whole seconds of processor time."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(read)
+        resource.setrlimit(resource.RLIMIT_CPU, (job["limit"], job["limit"]))
         try:
             line = json.dumps(run(job)).encode()
         except BaseException as problem:
@@ -80,26 +86,27 @@ def in_child(job: dict[str, Any]) -> str:
             file.write(line)
         os._exit(0)
     os.close(write)
-    data = collect(read, time.monotonic() + job["limit"])
+    data, is_late = collect(read, time.monotonic() + CLOCK * job["limit"])
     os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    _, _, usage = os.wait4(pid, 0)
     os.close(read)
     try:
         json.loads(data)
     except ValueError:
-        return json.dumps(failed("no result before its deadline"))
+        is_late |= usage.ru_utime + usage.ru_stime >= 0.9 * job["limit"]
+        return json.dumps(failed(LATE if is_late else "its process ended without a result"))
     return data.decode()
 
 
-def collect(read: int, deadline: float) -> bytes:
-    """Everything from a pipe until it ends or time is over."""
+def collect(read: int, deadline: float) -> tuple[bytes, bool]:
+    """Everything from a pipe until it ends or time is over, and whether it was over."""
     data = bytearray()
     while (left := deadline - time.monotonic()) > 0 and select.select([read], [], [], left)[0]:
         piece = os.read(read, 1 << 16)
         if not piece:
-            break
+            return bytes(data), False
         data += piece
-    return bytes(data)
+    return bytes(data), True
 
 
 def failed(error: str) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sea.box import Box, Job, Ran
+from sea.driver import LATE
 from sea.forms import without_unused_imports
 from sea.inline import GivenBack, Place, Tool, given_back
 from sea.normalise import cost, parse
@@ -22,6 +23,8 @@ from sea.patterns import Pattern, Source
 from sea.rewrite import Index, Rewritten, rewrite
 
 CHANGES = 5
+_PATIENCE = 4
+"""Times the deadline that a run may take before it counts as one that does not end."""
 TEST, VALIDATION = 8, 2
 """Of sixteen tasks so many are for the test, so many more for validation; the rest is for training."""
 
@@ -146,10 +149,9 @@ def job_of(source: Source, text: str, tools: str, record: tuple[str, ...] = ()) 
 
 
 def _run(result: Score, tries: list[_Try], box: Box) -> None:
-    jobs = [job for one in tries for job in one.jobs]
-    ran = iter(box.run_all(jobs, dependencies_of([one.source for one in tries])))
-    for one in tries:
-        ended = [next(ran) for _ in one.jobs]
+    needed = dependencies_of([one.source for one in tries])
+    found = run_patiently([one.jobs for one in tries], box, needed)
+    for one, ended in zip(tries, found, strict=True):
         good, why = reproduces(one.source, ended[0])
         for number, (original, rewritten) in enumerate(zip(ended[1::2], ended[2::2], strict=True)):
             if good and _outcome(original) != _outcome(rewritten):
@@ -164,6 +166,32 @@ def _run(result: Score, tries: list[_Try], box: Box) -> None:
         result.after += cost(one.made.text) - one.source.size
         for name in one.made.tools:
             result.used[name].add(one.source.task)
+
+
+def run_patiently(
+    groups: Sequence[Sequence[Job]], box: Box, dependencies: Sequence[str] = ()
+) -> list[list[Ran]]:
+    """Run groups of programs, in each one that stands alone and pairs that are compared.
+
+    One that is late, where the one it is compared with is not, is given more time: that is no difference yet.
+
+    Raises:
+        NoSandbox: Nothing could be executed.
+    """
+    ran = iter(box.run_all([job for jobs in groups for job in jobs], dependencies))
+    found = [[next(ran) for _ in jobs] for jobs in groups]
+    late = [
+        (ended, number, replace(job, limit_s=_PATIENCE * job.limit_s))
+        for jobs, ended in zip(groups, found, strict=True)
+        for number, job in enumerate(jobs)
+        if ended[number].error == LATE
+        and (number == 0 or ended[number + 1 if number % 2 else number - 1].error != LATE)
+    ]
+    for (ended, number, _), again in zip(
+        late, box.run_all([job for *_, job in late], dependencies), strict=True
+    ):
+        ended[number] = again
+    return found
 
 
 def _outcome(ran: Ran) -> tuple[bool, str, str]:
